@@ -1,0 +1,52 @@
+# Everything that a person or CI runs. Each target sets up what it needs by itself.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format lock clean
+
+help:            ## show this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(VENV)/.demo   ## a simulated heating house, broker, poller, bridge and (where installed) Prometheus
+	@$(BIN)/python -m heating demo $(ARGS)
+
+test: $(VENV)/.dev    ## the test suite; what needs a server that this machine lacks is skipped and counted
+	@$(BIN)/python -m pytest -m "not long" $(ARGS)
+
+lint: $(VENV)/.dev    ## ruff and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.dev  ## put the code into shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+# The locks hold every dependency with its hashes, for every platform and Python from 3.11 on.
+LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate \
+        --no-header --custom-compile-command "make lock" pyproject.toml
+lock:            ## renew the locked dependencies (needs uv)
+	@$(LOCK) --output-file requirements.lock
+	@$(LOCK) --extra demo --output-file requirements-demo.lock
+	@$(LOCK) --extra dev --output-file requirements-dev.lock
+
+clean:           ## remove the virtual environment and caches
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+# ensurepip is what Debian leaves out of python3 and puts into python3-venv.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; PYTHON=... names another one" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "python3-venv is missing: sudo apt-get install python3-venv" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: requirements-demo.lock | $(BIN)/python
+	@$(PIP) --require-hashes -r requirements-demo.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock | $(BIN)/python
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,1 @@
+"""Makes readings: sources, filters, journal, MQTT."""

@@ -1,0 +1,211 @@
+"""The poller's part of the configuration file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from poller.device import Device
+from poller.errors import ProfileError
+from poller.profile import load_profile
+from readings.errors import SettingsError
+from readings.reading import DeviceKey
+from readings.settings import MqttSettings, load
+
+Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
+
+
+class PollerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[poller]`.
+
+    Attributes:
+        data: The folder of the journal, relative to the configuration file.
+        journal_days: How long a reading stays in the journal.
+        journal_mb: How large the journal may become.
+    """
+
+    name: Name = "poller"
+    data: str = "data"
+    journal_days: Annotated[float, msgspec.Meta(gt=0)] = 7
+    journal_mb: Annotated[int, msgspec.Meta(ge=1)] = 500
+
+
+class BusTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[[bus]]`: one line on which one thing is said at a time.
+
+    Attributes:
+        connect: `tcp://HOST:PORT` for Modbus TCP, `rtu+tcp://HOST:PORT` for RTU frames over TCP.
+        baud: The serial speed behind a gateway; 0 for a device that is itself on the network.
+        turnaround_ms: How long a device thinks before it answers.
+    """
+
+    name: Name
+    connect: str
+    baud: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    turnaround_ms: Annotated[int, msgspec.Meta(ge=0, le=5000)] = 30
+
+
+class DeviceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[[device]]`: one device on a bus.
+
+    Attributes:
+        fields: Fields of the profile to read beside its default ones.
+        without: Default fields not to read.
+    """
+
+    name: Name
+    bus: Name
+    profile: str
+    unit: Annotated[int, msgspec.Meta(ge=1, le=247)] = 1
+    title: str = ""
+    interval: Annotated[float, msgspec.Meta(ge=1, le=3600)] | None = None
+    aliases: tuple[Annotated[str, msgspec.Meta(pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")], ...] = ()
+    fields: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+
+class PollerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The configuration file as the poller reads it; the other tables are other programs'."""
+
+    mqtt: MqttSettings = MqttSettings()
+    poller: PollerTable = PollerTable()
+    bus: tuple[BusTable, ...] = ()
+    device: tuple[DeviceTable, ...] = ()
+    bridge: Any = None
+    remote_write: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class BusSettings:
+    """Where a bus is and what is known of its line.
+
+    Attributes:
+        framing: "socket" for Modbus TCP, "rtu" for RTU frames over TCP.
+        baud: Bits per second behind the gateway; 0 when there is no serial line.
+        turnaround_s: How long a device thinks before it answers.
+    """
+
+    name: str
+    host: str
+    port: int
+    framing: Literal["socket", "rtu"]
+    baud: int
+    turnaround_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PollerSettings:
+    """Everything that the poller was told."""
+
+    mqtt: MqttSettings
+    name: str
+    journal: Path
+    journal_age_s: float
+    journal_bytes: int
+    buses: tuple[BusSettings, ...]
+    devices: tuple[Device, ...]
+
+
+def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
+    """Read the configuration file.
+
+    Raises:
+        SettingsError: One line that names file, key and what was expected.
+    """
+    file = load(path, PollerFile, environ)
+    try:
+        buses = tuple(_bus(one, f"bus[{place}]") for place, one in enumerate(file.bus))
+        _refuse_twins([one.name for one in buses], "bus", "name")
+        devices = tuple(_device(one, f"device[{place}]", buses) for place, one in enumerate(file.device))
+        _refuse_twins([one.name for one in file.device], "device", "name")
+        _refuse_shared_units(file.device)
+        refuse_shared_series(devices)
+    except (SettingsError, ProfileError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    return PollerSettings(
+        mqtt=file.mqtt,
+        name=file.poller.name,
+        journal=path.parent / file.poller.data / "journal.sqlite",
+        journal_age_s=file.poller.journal_days * 86400,
+        journal_bytes=file.poller.journal_mb * 1_000_000,
+        buses=buses,
+        devices=devices,
+    )
+
+
+def _bus(table: BusTable, place: str) -> BusSettings:
+    expected = "expected tcp://HOST:PORT or rtu+tcp://HOST:PORT"
+    try:
+        url = urlsplit(table.connect)
+        host, port = url.hostname, url.port
+    except ValueError as error:
+        raise SettingsError(f"{place}.connect: {expected}, got {table.connect!r}") from error
+    if url.scheme not in {"tcp", "rtu+tcp"} or not host or url.path not in {"", "/"}:
+        raise SettingsError(f"{place}.connect: {expected}, got {table.connect!r}")
+    return BusSettings(
+        name=table.name,
+        host=host,
+        port=port or 502,
+        framing="rtu" if url.scheme == "rtu+tcp" else "socket",
+        baud=table.baud,
+        turnaround_s=table.turnaround_ms / 1000,
+    )
+
+
+def _device(table: DeviceTable, place: str, buses: tuple[BusSettings, ...]) -> Device:
+    if table.bus not in {one.name for one in buses}:
+        names = ", ".join(one.name for one in buses) or "a [[bus]] first"
+        raise SettingsError(f"{place}.bus: expected {names}, got {table.bus!r}")
+    try:
+        profile = load_profile(table.profile)
+    except ProfileError as error:
+        raise SettingsError(f"{place}.profile: {error}") from error
+    if profile.transport != "modbus":
+        raise SettingsError(f"{place}.profile: expected a Modbus device, {profile.name} reports by itself")
+    try:
+        fields = profile.choose(table.fields, table.without)
+    except ProfileError as error:
+        raise SettingsError(f"{place}.fields: {error}") from error
+    return Device(
+        key=DeviceKey(profile.kind, table.name),
+        title=table.title or table.name,
+        profile=profile,
+        fields=fields,
+        interval_s=table.interval or profile.interval_s,
+        bus=table.bus,
+        unit=table.unit,
+        aliases=table.aliases,
+    )
+
+
+def _refuse_twins(names: list[str], table: str, key: str) -> None:
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise SettingsError(f"{table}[{place}].{key}: expected a name of its own, {name!r} is taken")
+
+
+def _refuse_shared_units(tables: tuple[DeviceTable, ...]) -> None:
+    taken: dict[tuple[str, int], str] = {}
+    for place, one in enumerate(tables):
+        other = taken.setdefault((one.bus, one.unit), one.name)
+        if other != one.name:
+            raise SettingsError(f"device[{place}].unit: {one.unit} on bus {one.bus!r} is {other!r} already")
+
+
+def refuse_shared_series(devices: tuple[Device, ...]) -> None:
+    """Two sources of one series would write over each other.
+
+    Raises:
+        SettingsError: Names both devices and the series.
+    """
+    taken: dict[tuple[str, tuple[tuple[str, str], ...]], DeviceKey] = {}
+    for one in devices:
+        labels = tuple(sorted(one.labels.items())) or (("device", one.key.name),)
+        for prefix in (one.key.kind.value, *one.aliases):
+            for name in one.fields:
+                other = taken.setdefault((f"{prefix}_{name}", labels), one.key)
+                if other != one.key:
+                    raise SettingsError(f"{one.key} and {other} both make {prefix}_{name}{dict(labels)}")

@@ -1,0 +1,17 @@
+"""The errors of the poller."""
+
+
+class PollerError(Exception):
+    """Base of every error that this package raises."""
+
+
+class ProfileError(PollerError):
+    """A profile is wrong; the text is one line naming file, key and what was expected."""
+
+
+class DecodeError(PollerError):
+    """Registers cannot be what the profile says they are."""
+
+
+class JournalError(PollerError):
+    """The journal cannot be read or written."""

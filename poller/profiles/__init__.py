@@ -1,0 +1,1 @@
+"""One TOML file per device model: which register holds what, and what is plausible there."""

@@ -1,0 +1,1 @@
+"""Sources other than a Modbus bus: they report by themselves."""

@@ -1,0 +1,269 @@
+"""The session with the MQTT broker; the only module that imports paho.
+
+paho keeps what it could not deliver and sends it again on the next
+connection. Both programs want the opposite: what matters lies in a journal or
+a store, and a message that outlives its connection would arrive late and out
+of order. So every connection has a paho client of its own, and what that
+client still holds when the connection ends goes with it. An acknowledgement
+for a message of an earlier connection goes nowhere, as it must: on the new
+one the same number is another message.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from readings.settings import MqttSettings
+
+_log = logging.getLogger(__name__)
+
+FIRST_WAIT_S = 0.25
+LONGEST_WAIT_S = 15.0
+CONNECT_TIMEOUT_S = 5.0
+MAX_QUEUED = 5000
+"""Messages that may wait for the socket; more are refused rather than kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something to publish."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    qos: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Something that the broker sent.
+
+    Attributes:
+        retained: It lay at the broker; it did not just happen.
+        connection: The connection that it came on, counted from 1.
+        packet: Its packet number there, for the acknowledgement; 0 at QoS 0.
+    """
+
+    topic: str
+    payload: bytes
+    retained: bool
+    connection: int
+    packet: int
+    qos: int
+
+
+def waits(first_s: float, longest_s: float, jitter: Callable[[], float]) -> Iterator[float]:
+    """How long to wait before each new attempt: doubling, with up to a quarter off by chance.
+
+    >>> from itertools import islice
+    >>> list(islice(waits(0.25, 1.5, lambda: 0.0), 5))
+    [0.25, 0.5, 1.0, 1.5, 1.5]
+    """
+    wait = first_s
+    while True:
+        yield min(wait, longest_s) * (1 - jitter() / 4)
+        wait = min(wait * 2, longest_s)
+
+
+class Session:
+    """Keeps one connection to the broker alive, for as long as it runs.
+
+    Callbacks come from the network thread, one at a time; what they do delays
+    the next message. Everything else may be called from any thread.
+
+    Args:
+        settings: Where the broker is.
+        client_id: The name of this program at the broker.
+        clean: Whether the broker forgets the subscriptions when the connection ends.
+        subscriptions: Topic filters with their QoS, asked for on every connection.
+        will: What the broker publishes when this program dies.
+        on_connect: Called with the connection's number, before any message of it.
+        on_message: Called with each message; QoS 1 needs `acknowledge` afterwards.
+        on_disconnect: Called when a connection that was made has ended.
+        jitter: A random number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        *,
+        client_id: str,
+        clean: bool,
+        subscriptions: Iterable[tuple[str, int]] = (),
+        will: Message | None = None,
+        on_connect: Callable[[int], None] = lambda _: None,
+        on_message: Callable[[Delivery], None] = lambda _: None,
+        on_disconnect: Callable[[], None] = lambda: None,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._client_id = client_id
+        self._clean = clean
+        self._subscriptions = tuple(subscriptions)
+        self._will = will
+        self._on_connect = on_connect
+        self._on_message = on_message
+        self._on_disconnect = on_disconnect
+        self._jitter = jitter
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"mqtt {client_id}", daemon=True)
+        self._client: mqtt.Client | None = None
+        self._connection = 0
+        self._trouble = ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker has accepted the current connection."""
+        return self._client is not None
+
+    @property
+    def connection(self) -> int:
+        """How many connections the broker has accepted so far; the current one's number."""
+        return self._connection
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no connection, for people; empty while there is one."""
+        return self._trouble
+
+    def start(self) -> None:
+        """Connect, and keep connecting, in the background."""
+        self._thread.start()
+
+    def stop(self, farewell: Iterable[Message] = (), within_s: float = 2.0) -> None:
+        """Say the last words, where somebody listens, and end the connection."""
+        client = self._client
+        if client is not None:
+            sent = [client.publish(one.topic, one.payload, one.qos, one.retain) for one in farewell]
+            for info in sent:
+                if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                    info.wait_for_publish(within_s)
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(within_s + CONNECT_TIMEOUT_S)
+
+    def publish(self, message: Message) -> bool:
+        """Hand a message to the current connection.
+
+        Returns:
+            False when there is none, or when too much waits on it already:
+            the message is gone then, and the caller still has it.
+        """
+        client = self._client
+        if client is None:
+            return False
+        info = client.publish(message.topic, message.payload, message.qos, message.retain)
+        return info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Tell the broker that a QoS 1 message is safe; nothing happens when its connection is gone."""
+        client = self._client
+        if client is not None and delivery.qos > 0 and delivery.connection == self._connection:
+            client.ack(delivery.packet, delivery.qos)
+
+    def _run(self) -> None:
+        pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
+        while not self._stopping.is_set():
+            if self._connect_once():
+                pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
+            self._stopping.wait(next(pauses))
+
+    def _connect_once(self) -> bool:
+        """Hold one connection until it ends; say whether the broker accepted it."""
+        ended = threading.Event()
+        accepted = threading.Event()
+        client = self._make_client(accepted, ended)
+        try:
+            client.connect(self._settings.host, self._settings.port, self._settings.keepalive)
+        except (OSError, ValueError) as error:
+            self._note(f"cannot reach {self._settings.host}:{self._settings.port}: {error}")
+            return False
+        client.loop_start()
+        while not (ended.wait(0.2) or self._stopping.is_set()):
+            pass
+        if self._stopping.is_set():
+            client.disconnect()
+            ended.wait(1.0)
+        self._client = None
+        client.loop_stop()
+        if accepted.is_set():
+            self._on_disconnect()
+            if not self._stopping.is_set():
+                self._note("the connection ended")
+        return accepted.is_set()
+
+    def _make_client(self, accepted: threading.Event, ended: threading.Event) -> mqtt.Client:
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            clean_session=self._clean,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.max_queued_messages_set(MAX_QUEUED)
+        if self._settings.username is not None:
+            client.username_pw_set(self._settings.username, self._settings.password)
+        if self._settings.tls or self._settings.ca is not None:
+            client.tls_set(ca_certs=self._settings.ca)
+        if self._will is not None:
+            client.will_set(self._will.topic, self._will.payload, self._will.qos, self._will.retain)
+
+        def connected(
+            _client: mqtt.Client,
+            _data: object,
+            _flags: mqtt.ConnectFlags,
+            code: ReasonCode,
+            _: Properties | None,
+        ) -> None:
+            if code.is_failure:
+                self._note(f"{self._settings.host}:{self._settings.port} refuses the connection: {code}")
+                ended.set()
+                return
+            self._connection += 1
+            self._client = client
+            self._note("")
+            accepted.set()
+            self._on_connect(self._connection)
+            if self._subscriptions:
+                client.subscribe(list(self._subscriptions))
+
+        def message(_client: mqtt.Client, _data: object, got: mqtt.MQTTMessage) -> None:
+            self._on_message(
+                Delivery(got.topic, bytes(got.payload), got.retain, self._connection, got.mid, got.qos)
+            )
+
+        def disconnected(*_: object) -> None:
+            ended.set()
+
+        client.on_connect = connected
+        client.on_message = message
+        client.on_disconnect = disconnected
+        return client
+
+    def _note(self, trouble: str) -> None:
+        """Log a change of state once."""
+        if trouble == self._trouble:
+            return
+        if trouble:
+            _log.warning("broker: %s", trouble)
+        else:
+            _log.info("broker: connected to %s:%s", self._settings.host, self._settings.port)
+        self._trouble = trouble

@@ -1,0 +1,230 @@
+"""What the programs say of themselves: counters and gauges, retained, as JSON.
+
+The poller needs no port: the bridge exports what the poller reports as
+`poller_*`, and its own as `bridge_*`. One row here per metric.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+from types import MappingProxyType
+from typing import Literal
+
+import msgspec
+
+from readings.errors import PayloadError
+from readings.payload import CONTRACT
+
+
+@dataclass(frozen=True, slots=True)
+class HealthMetric:
+    """One row: a metric that a program reports of itself.
+
+    Attributes:
+        name: With the program's prefix; counters end in `_total`.
+        labels: The labels that every sample of it has, beside the program's name.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+def _rows(*rows: HealthMetric) -> Mapping[str, HealthMetric]:
+    return MappingProxyType({row.name: row for row in rows})
+
+
+POLLER_HEALTH = _rows(
+    HealthMetric(
+        "poller_polls_total", "counter", "Polls by result: complete, partial, failed", ("device", "result")
+    ),
+    HealthMetric("poller_requests_total", "counter", "Modbus requests sent", ("bus",)),
+    HealthMetric(
+        "poller_request_failures_total",
+        "counter",
+        "Modbus requests without a usable answer",
+        ("bus", "device", "reason"),
+    ),
+    HealthMetric("poller_connects_total", "counter", "Connections made to the bus's gateway", ("bus",)),
+    HealthMetric(
+        "poller_connect_failures_total", "counter", "Connections to the bus's gateway that failed", ("bus",)
+    ),
+    HealthMetric(
+        "poller_readings_rejected_total",
+        "counter",
+        "Readings not accepted, by reason",
+        ("device", "field", "reason"),
+    ),
+    HealthMetric("poller_device_up", "gauge", "Whether the device can be read (0 or 1)", ("device",)),
+    HealthMetric("poller_poll_jitter_seconds", "gauge", "How late the last poll began", ("device",)),
+    HealthMetric(
+        "poller_poll_gap_seconds", "gauge", "Time between the last two polls that were answered", ("device",)
+    ),
+    HealthMetric(
+        "poller_states_dropped_total", "counter", "States that found the way to the journal full", ("device",)
+    ),
+    HealthMetric("poller_states_journaled_total", "counter", "States committed to the journal", ("device",)),
+    HealthMetric(
+        "poller_states_published_total", "counter", "States handed to the broker connection", ("device",)
+    ),
+    HealthMetric("poller_journal_rows", "gauge", "States in the journal"),
+    HealthMetric("poller_journal_bytes", "gauge", "Size of the journal on disk"),
+    HealthMetric("poller_journal_failures_total", "counter", "Commits that the disk refused"),
+    HealthMetric(
+        "poller_journal_pruned_total",
+        "counter",
+        "States that left the journal by reason: age, size, no_time",
+        ("reason",),
+    ),
+    HealthMetric("poller_clock_trusted", "gauge", "Whether the wall clock is trusted (0 or 1)"),
+    HealthMetric("poller_clock_jumps_total", "counter", "Jumps of the wall clock by more than a minute"),
+    HealthMetric(
+        "poller_source_time_replaced_total",
+        "counter",
+        "Times of a source that could not be, replaced by the time of arrival",
+        ("device",),
+    ),
+    HealthMetric("poller_broker_connects_total", "counter", "Connections to the broker"),
+    HealthMetric("poller_start_time_seconds", "gauge", "When the poller started, seconds since 1970"),
+    HealthMetric("poller_build_info", "gauge", "Always 1; the version is a label", ("version",)),
+)
+
+BRIDGE_HEALTH = _rows(
+    HealthMetric(
+        "bridge_messages_received_total", "counter", "Messages received, by what they are", ("message",)
+    ),
+    HealthMetric(
+        "bridge_messages_refused_total",
+        "counter",
+        "Messages that the contract does not allow, by reason",
+        ("reason",),
+    ),
+    HealthMetric("bridge_states_stored_total", "counter", "States committed to the store", ("device",)),
+    HealthMetric(
+        "bridge_states_repeated_total",
+        "counter",
+        "States received again that were there already",
+        ("device",),
+    ),
+    HealthMetric("bridge_states_waiting", "gauge", "States in the store that are not sent yet", ("device",)),
+    HealthMetric("bridge_states_missing", "gauge", "States known of and not received", ("device",)),
+    HealthMetric(
+        "bridge_states_dropped_total",
+        "counter",
+        "States dropped unsent because the store was full or they were too old",
+        ("device", "reason"),
+    ),
+    HealthMetric("bridge_oldest_waiting_seconds", "gauge", "Age of the oldest state that is not sent yet"),
+    HealthMetric("bridge_store_rows", "gauge", "States in the store"),
+    HealthMetric("bridge_store_bytes", "gauge", "Size of the store on disk"),
+    HealthMetric("bridge_store_failures_total", "counter", "Commits that the disk refused"),
+    HealthMetric("bridge_samples_sent_total", "counter", "Samples that the receiver took"),
+    HealthMetric(
+        "bridge_samples_refused_total", "counter", "Samples that the receiver refused for good", ("reason",)
+    ),
+    HealthMetric("bridge_requests_total", "counter", "Remote-write requests by outcome", ("outcome",)),
+    HealthMetric(
+        "bridge_last_sent_timestamp_seconds",
+        "gauge",
+        "When the receiver last took samples, seconds since 1970",
+    ),
+    HealthMetric("bridge_broker_connects_total", "counter", "Connections to the broker"),
+    HealthMetric(
+        "bridge_broker_connected", "gauge", "Whether the bridge is connected to the broker (0 or 1)"
+    ),
+    HealthMetric(
+        "bridge_data_complete", "gauge", "Whether every state known of is with the receiver (0 or 1)"
+    ),
+    HealthMetric("bridge_start_time_seconds", "gauge", "When the bridge started, seconds since 1970"),
+    HealthMetric("bridge_build_info", "gauge", "Always 1; the version is a label", ("version",)),
+)
+
+
+class HealthSample(msgspec.Struct, frozen=True):
+    """One value of a metric with its labels."""
+
+    labels: dict[str, str]
+    value: float
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """A program's report.
+
+    Attributes:
+        name: The program's name in its topics.
+        metrics: By name, the samples of each; a name that a reader does not know is passed over.
+    """
+
+    contract: int = CONTRACT
+    name: str
+    version: str
+    metrics: dict[str, list[HealthSample]]
+
+
+def encode_health(health: Health) -> bytes:
+    """The report as JSON."""
+    return msgspec.json.encode(health)
+
+
+def decode_health(payload: bytes) -> Health:
+    """Read a report.
+
+    Raises:
+        PayloadError: It is not one; the text names the key.
+    """
+    try:
+        return msgspec.json.decode(payload, type=Health)
+    except msgspec.DecodeError as error:
+        raise PayloadError(str(error)) from error
+
+
+class Tally:
+    """The counters and gauges of one program, from any thread.
+
+    >>> tally = Tally(POLLER_HEALTH)
+    >>> tally.count("poller_requests_total", bus="rs485")
+    >>> tally.value("poller_requests_total", bus="rs485")
+    1.0
+    """
+
+    def __init__(self, metrics: Mapping[str, HealthMetric]) -> None:
+        self._metrics = metrics
+        self._values: dict[str, dict[tuple[str, ...], float]] = {}
+        self._lock = Lock()
+
+    def count(self, name: str, by: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+        key = self._key(name, labels)
+        with self._lock:
+            values = self._values.setdefault(name, {})
+            values[key] = values.get(key, 0.0) + by
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        key = self._key(name, labels)
+        with self._lock:
+            self._values.setdefault(name, {})[key] = float(value)
+
+    def value(self, name: str, **labels: str) -> float:
+        """What a metric says now; 0 before it was first counted."""
+        key = self._key(name, labels)
+        with self._lock:
+            return self._values.get(name, {}).get(key, 0.0)
+
+    def samples(self) -> dict[str, list[HealthSample]]:
+        """Everything counted so far, by metric."""
+        with self._lock:
+            return {
+                name: [
+                    HealthSample(dict(zip(self._metrics[name].labels, key, strict=True)), value)
+                    for key, value in sorted(values.items())
+                ]
+                for name, values in sorted(self._values.items())
+            }
+
+    def _key(self, name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
+        row = self._metrics[name]
+        if labels.keys() != set(row.labels):
+            raise ValueError(f"{name}: expected the labels {row.labels}, got {tuple(labels)}")
+        return tuple(labels[label] for label in row.labels)

@@ -1,0 +1,133 @@
+"""The one configuration file, read strictly.
+
+Every program reads the same TOML file and takes the tables that concern it.
+An environment variable `HEATING_<TABLE>__<KEY>` overrides a key
+(`HEATING_MQTT__HOST`, `HEATING_BUS__0__CONNECT` for the first `[[bus]]`);
+with `_FILE` at its end it names a file that holds the value, for secrets.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+import msgspec
+
+from readings.errors import SettingsError
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+PREFIX = "HEATING_"
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+
+class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The `[mqtt]` table: the broker, and the root that both sides of the bus share.
+
+    Attributes:
+        ca: A file with the certificate authority to trust; TLS is on when it is given or `tls` is true.
+        keepalive: Seconds after which a silent connection is given up.
+    """
+
+    host: str = "localhost"
+    port: Port = 1883
+    username: str | None = None
+    password: str | None = None
+    root: str = "heating"
+    tls: bool = False
+    ca: str | None = None
+    keepalive: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 30
+
+
+def load(path: Path, form: type[_T], environ: Mapping[str, str]) -> _T:
+    """Read the configuration file into `form`.
+
+    Args:
+        path: The TOML file.
+        form: A struct with one attribute per table of the file.
+        environ: The environment, whose `HEATING_…` variables override keys.
+
+    Raises:
+        SettingsError: One line that names file (or variable), key and what was expected.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read: {error}") from error
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: {error}") from error
+    for name, value in sorted(environ.items()):
+        if name.startswith(PREFIX) and "__" in name:
+            _override(tables, form, name, value)
+    try:
+        return msgspec.convert(tables, form)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{path}: {describe(error)}") from error
+
+
+def describe(error: msgspec.ValidationError) -> str:
+    """Turn a validation error into 'key: expected …'.
+
+    >>> describe(msgspec.ValidationError("Expected `int` <= 65535 - at `$.bus[0].port`"))
+    'bus[0].port: expected `int` <= 65535'
+    >>> describe(msgspec.ValidationError("Object contains unknown field `hots` - at `$.mqtt`"))
+    'mqtt.hots: unknown key'
+    """
+    message, _, place = str(error).partition(" - at `")
+    place = re.sub(r"^(key in )?\$\.?", "", place.removesuffix("`"))
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message):
+        return f"{place}{'.' if place else ''}{unknown[1]}: unknown key"
+    if missing := re.fullmatch(r"Object missing required field `(.*)`", message):
+        return f"{place}{'.' if place else ''}{missing[1]}: expected a value, it is missing"
+    return f"{place}: {message[0].lower()}{message[1:]}" if place else message[0].lower() + message[1:]
+
+
+def _override(tables: dict[str, Any], form: type[msgspec.Struct], variable: str, value: str) -> None:
+    path = variable.removeprefix(PREFIX).lower().split("__")
+    if path[-1].endswith("_file"):
+        path[-1] = path[-1].removesuffix("_file")
+        try:
+            value = Path(value).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{variable}: cannot be read: {error}") from error
+    target: Any = tables
+    kind: Any = form
+    for step, following in zip(path, [*path[1:], None], strict=True):
+        kind = _kind_of(kind, step, variable)
+        key: Any = int(step) if isinstance(target, list) else step
+        if following is None:
+            target[key] = _convert(value, kind, variable)
+        elif isinstance(target, list):
+            if not 0 <= key < len(target):
+                raise SettingsError(
+                    f"{variable}: expected an entry that is in the file, which has {len(target)}"
+                )
+            target = target[key]
+        else:
+            target = target.setdefault(key, [] if following.isdigit() else {})
+
+
+def _kind_of(kind: Any, step: str, variable: str) -> Any:
+    """The type behind one step of an override's path."""
+    for option in (kind, *get_args(kind)):
+        if get_origin(option) in {tuple, list} and step.isdigit():
+            return get_args(option)[0]
+        if isinstance(option, type) and issubclass(option, msgspec.Struct):
+            for one in msgspec.structs.fields(option):
+                if one.encode_name == step:
+                    return one.type
+    if kind is Any:
+        return Any
+    raise SettingsError(f"{variable}: unknown key {step!r}")
+
+
+def _convert(value: str, kind: Any, variable: str) -> Any:
+    """An environment variable is text; numbers and booleans are read from it where they are expected."""
+    try:
+        return msgspec.to_builtins(msgspec.convert(value, kind, strict=False))
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{variable}: {describe(error)}") from error

@@ -1,0 +1,245 @@
+"""The one vocabulary: what every field means.
+
+One row per quantity. Topic, metric name, help, unit and the page take what
+they say of a field from its row, so that they cannot disagree; a new quantity
+is one row. A field's name is its metric's name without the prefix:
+`power_total_kw` becomes `meter_power_total_kw`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypedDict, Unpack
+
+from readings.payload import FieldKind
+from readings.reading import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """One row of the vocabulary.
+
+    Attributes:
+        name: The field's name.
+        short: What people call it beside its device's name ("Power L1").
+        description: The metric's help, a sentence part without unit.
+        unit: As people write it; empty for a number without one.
+        kind: How the field behaves.
+        decimals: Digits worth showing.
+    """
+
+    name: str
+    short: str
+    description: str
+    unit: str = ""
+    kind: FieldKind = "measurement"
+    decimals: int = 0
+
+
+_PHASES = ("L1", "L2", "L3")
+
+
+class _Rest(TypedDict):
+    unit: str
+    kind: FieldKind
+    decimals: int
+
+
+def _phases(name: str, short: str, description: str, **rest: Unpack[_Rest]) -> Iterator[Quantity]:
+    for phase in _PHASES:
+        yield Quantity(name.format(phase), f"{short} {phase}", f"{description}, phase {phase}", **rest)
+
+
+def _meter() -> Iterator[Quantity]:
+    yield Quantity("power_total_kw", "Power", "Total active power, export negative", "kW", "power", 3)
+    yield from _phases(
+        "power_{}_kw", "Power", "Active power, export negative", unit="kW", kind="power", decimals=3
+    )
+    for name, short, description, unit in (
+        ("energy_{}_kwh", "Energy", "Active energy as the meter totals it", "kWh"),
+        ("energy_import_{}_kwh", "Energy import", "Active energy imported", "kWh"),
+        ("energy_export_{}_kwh", "Energy export", "Active energy exported", "kWh"),
+        ("reactive_energy_{}_kvarh", "Reactive energy", "Reactive energy as the meter totals it", "kvarh"),
+        ("reactive_energy_import_{}_kvarh", "Reactive energy import", "Reactive energy imported", "kvarh"),
+        ("reactive_energy_export_{}_kvarh", "Reactive energy export", "Reactive energy exported", "kvarh"),
+    ):
+        yield Quantity(name.format("total"), short, description, unit, "energy", 2)
+        for tariff in ("T1", "T2"):
+            yield Quantity(
+                name.format(tariff), f"{short} {tariff}", f"{description}, tariff {tariff}", unit, "energy", 2
+            )
+        yield from _phases(name, short, description, unit=unit, kind="energy", decimals=2)
+    yield Quantity(
+        "energy_total_raw_kwh",
+        "Energy register",
+        "The meter's own register, without the offset that bridges a replacement",
+        "kWh",
+        "measurement",
+        2,
+    )
+    yield Quantity(
+        "energy_day_kwh", "Energy day counter", "The meter's resettable day counter", "kWh", "measurement", 2
+    )
+    yield Quantity("tariff", "Tariff", "Tariff in force")
+    yield Quantity("frequency_hz", "Frequency", "Grid frequency", "Hz", "measurement", 2)
+    yield Quantity("power_factor", "Power factor", "Power factor (Cos φ)", "", "measurement", 3)
+    yield from _phases(
+        "power_factor_{}", "Power factor", "Power factor", unit="", kind="measurement", decimals=3
+    )
+    yield Quantity("voltage_avg_v", "Voltage", "Voltage, mean of the phases", "V", "measurement", 1)
+    yield from _phases(
+        "voltage_{}_v", "Voltage", "Voltage to neutral", unit="V", kind="measurement", decimals=1
+    )
+    yield Quantity("current_total_a", "Current", "Current, sum of the phases", "A", "measurement", 2)
+    yield from _phases("current_{}_a", "Current", "Current", unit="A", kind="measurement", decimals=2)
+    yield Quantity(
+        "reactive_power_total_kvar", "Reactive power", "Total reactive power", "kvar", "measurement", 3
+    )
+    yield from _phases(
+        "reactive_power_{}_kvar",
+        "Reactive power",
+        "Reactive power",
+        unit="kvar",
+        kind="measurement",
+        decimals=3,
+    )
+    yield Quantity(
+        "apparent_power_total_kva", "Apparent power", "Total apparent power", "kVA", "measurement", 3
+    )
+    yield from _phases(
+        "apparent_power_{}_kva",
+        "Apparent power",
+        "Apparent power",
+        unit="kVA",
+        kind="measurement",
+        decimals=3,
+    )
+
+
+def _heatpump() -> Iterator[Quantity]:
+    for name, short, description in (
+        ("flow_temperature_celsius", "Flow", "Heat pump flow temperature (water outlet)"),
+        ("return_temperature_celsius", "Return", "Heat pump return temperature (water inlet)"),
+        ("outdoor_temperature_celsius", "Outdoor", "Outdoor air temperature"),
+        ("target_temperature_celsius", "Target", "Target temperature setpoint"),
+        (
+            "backup_heater_outlet_temperature_celsius",
+            "Backup heater outlet",
+            "Water temperature after the backup heater",
+        ),
+        ("dhw_temperature_celsius", "Hot water", "Domestic hot water temperature"),
+        ("dhw_target_temperature_celsius", "Hot water target", "Domestic hot water setpoint"),
+        ("solar_temperature_celsius", "Solar", "Solar collector temperature"),
+        ("room_temperature_celsius", "Room", "Room temperature, circuit 1"),
+        ("room_target_temperature_celsius", "Room target", "Room temperature setpoint, circuit 1"),
+        ("flow_temperature_c2_celsius", "Flow circuit 2", "Flow temperature, circuit 2"),
+        ("target_temperature_c2_celsius", "Target circuit 2", "Target temperature setpoint, circuit 2"),
+        ("room_temperature_c2_celsius", "Room circuit 2", "Room temperature, circuit 2"),
+        (
+            "room_target_temperature_c2_celsius",
+            "Room target circuit 2",
+            "Room temperature setpoint, circuit 2",
+        ),
+        (
+            "evaporator_in_temperature_celsius",
+            "Evaporator in",
+            "Refrigerant temperature before the evaporator",
+        ),
+        (
+            "evaporator_out_temperature_celsius",
+            "Evaporator out",
+            "Refrigerant temperature after the evaporator",
+        ),
+    ):
+        yield Quantity(name, short, description, "°C", decimals=1)
+    yield Quantity(
+        "temperature_delta_celsius", "Spread", "Temperature delta (flow - return)", "K", "measurement", 1
+    )
+    yield Quantity("auto_offset_kelvin", "Auto offset", "Offset to the automatic target, circuit 1", "K")
+    yield Quantity(
+        "auto_offset_c2_kelvin", "Auto offset circuit 2", "Offset to the automatic target, circuit 2", "K"
+    )
+    yield Quantity(
+        "flow_rate_lpm", "Flow rate", "Water flow rate in liters per minute", "L/min", "measurement", 1
+    )
+    yield Quantity(
+        "water_pressure_bar", "Water pressure", "Water system pressure in bar", "bar", "measurement", 1
+    )
+    yield Quantity("error_code", "Error code", "Error code (0=no error)")
+    yield Quantity("compressor_speed_hz", "Compressor speed", "Compressor speed", "Hz", "measurement", 0)
+    for name, short, description in (
+        ("operating_mode", "Operating mode", "What the outdoor unit does"),
+        ("selected_mode", "Selected mode", "The mode that was chosen"),
+        ("control_method", "Control method", "What the heat pump controls by"),
+        ("energy_state", "Energy state", "State asked for by the energy management"),
+        ("energy_state_command", "Energy state command", "State last commanded by the energy management"),
+    ):
+        yield Quantity(name, short, description, "", "enum")
+    for name, short, description in (
+        ("power_state", "Power", "Power state (0=OFF, 1=ON)"),
+        ("compressor_running", "Compressor", "Compressor running (0=OFF, 1=ON)"),
+        ("water_pump_running", "Water pump", "Water pump running (0=OFF, 1=ON)"),
+        ("external_water_pump_running", "External pump", "External water pump running (0=OFF, 1=ON)"),
+        ("mixing_pump_running", "Mixing pump", "Mixing pump running (0=OFF, 1=ON)"),
+        ("solar_pump_running", "Solar pump", "Solar pump running (0=OFF, 1=ON)"),
+        ("defrost_active", "Defrost", "Defrost in progress (0=OFF, 1=ON)"),
+        ("error_active", "Error", "An error is reported (0=no, 1=yes)"),
+        ("water_flow_status", "Water flow status", "Water flow input as the heat pump reports it (0 or 1)"),
+        ("dhw_heating_active", "Hot water heating", "Heating domestic hot water (0=OFF, 1=ON)"),
+        ("dhw_disinfection_active", "Disinfection", "Hot water disinfection running (0=OFF, 1=ON)"),
+        ("dhw_booster_active", "Hot water booster", "Hot water booster on (0=OFF, 1=ON)"),
+        ("dhw_enabled", "Hot water enabled", "Hot water preparation enabled (0=OFF, 1=ON)"),
+        ("silent_mode_active", "Silent mode", "Silent mode active (0=OFF, 1=ON)"),
+        ("cooling_active", "Cooling", "Cooling (0=OFF, 1=ON)"),
+        ("backup_heater_1_active", "Backup heater 1", "Backup heater, step 1, on (0=OFF, 1=ON)"),
+        ("backup_heater_2_active", "Backup heater 2", "Backup heater, step 2, on (0=OFF, 1=ON)"),
+        (
+            "emergency_heating_available",
+            "Emergency heating",
+            "Emergency operation available for heating (0=no, 1=yes)",
+        ),
+        (
+            "emergency_dhw_available",
+            "Emergency hot water",
+            "Emergency operation available for hot water (0=no, 1=yes)",
+        ),
+        ("emergency_stop", "Emergency stop", "Emergency stop (0=normal, 1=stop)"),
+    ):
+        yield Quantity(name, short, description, "", "bit")
+
+
+def _sensor() -> Iterator[Quantity]:
+    yield Quantity("temperature_celsius", "Temperature", "Current temperature", "°C", "measurement", 1)
+    yield Quantity("humidity_percent", "Humidity", "Current humidity", "%", "measurement", 0)
+    yield Quantity("battery_percent", "Battery", "Current battery level", "%", "measurement", 0)
+    yield Quantity("rssi_dbm", "Signal", "Radio signal strength", "dBm", "measurement", 0)
+    yield Quantity("last_seen_timestamp", "Last seen", "Last seen timestamp", "s", "measurement", 0)
+
+
+def _thermostat() -> Iterator[Quantity]:
+    yield Quantity("switch_state", "Switch", "Thermostat switch state (1=ON, 0=OFF)", "", "bit")
+    yield Quantity(
+        "target_temperature_celsius", "Target", "Thermostat target temperature", "°C", "measurement", 1
+    )
+    yield Quantity(
+        "current_temperature_celsius",
+        "Current",
+        "Current indoor temperature used for control",
+        "°C",
+        "measurement",
+        1,
+    )
+
+
+VOCABULARY: Mapping[Kind, Mapping[str, Quantity]] = MappingProxyType(
+    {
+        kind: MappingProxyType({quantity.name: quantity for quantity in rows})
+        for kind, rows in (
+            (Kind.METER, _meter()),
+            (Kind.HEATPUMP, _heatpump()),
+            (Kind.SENSOR, _sensor()),
+            (Kind.THERMOSTAT, _thermostat()),
+        )
+    }
+)
+"""Every field that a device of a kind may have, by its name."""

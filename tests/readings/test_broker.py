@@ -1,0 +1,106 @@
+"""The session against the real mosquitto."""
+
+import queue
+from collections.abc import Iterator
+
+import pytest
+
+from readings.broker import Delivery, Message, Session
+from readings.settings import MqttSettings
+from tests.conftest import Server, free_port, wait_until
+
+
+def session(settings: MqttSettings, client_id: str, **rest) -> Session:
+    return Session(settings, client_id=client_id, jitter=lambda: 0.0, **{"clean": True, **rest})
+
+
+@pytest.fixture
+def inbox() -> Iterator[queue.Queue[Delivery]]:
+    yield queue.Queue()
+
+
+def test_a_message_arrives(mqtt_settings, inbox):
+    with (
+        session(mqtt_settings, "b", subscriptions=[("arrives/#", 1)], on_message=inbox.put) as reader,
+        session(mqtt_settings, "a") as writer,
+    ):
+        wait_until(lambda: reader.is_connected and writer.is_connected)
+        writer.publish(Message("arrives/here", b"1", retain=True))
+        got = inbox.get(timeout=5)
+        assert (got.topic, got.payload, got.qos, got.connection) == ("arrives/here", b"1", 1, 1)
+
+
+def test_nothing_is_taken_without_a_connection():
+    with session(MqttSettings(host="127.0.0.1", port=free_port()), "nobody") as lonely:
+        wait_until(lambda: "cannot reach" in lonely.trouble)
+        assert not lonely.publish(Message("t", b""))
+
+
+def test_an_unacknowledged_message_comes_again_on_the_next_connection_only(
+    mosquitto: Server, mqtt_settings, inbox
+):
+    durable = {"subscriptions": [("again", 1)], "on_message": inbox.put, "clean": False}
+    with session(mqtt_settings, "a") as writer:
+        with session(mqtt_settings, "durable", **durable):
+            wait_until(lambda: writer.is_connected)
+            writer.publish(Message("again", b"unacknowledged", retain=True))
+            first = inbox.get(timeout=5)
+        with session(mqtt_settings, "durable", **durable) as second_life:
+            second = inbox.get(timeout=5)
+            assert second.payload == first.payload
+            second_life.acknowledge(second)
+            writer.publish(Message("again", b"next"))
+            while (got := inbox.get(timeout=5)).payload != b"next":
+                second_life.acknowledge(got)
+            second_life.acknowledge(got)
+    with session(mqtt_settings, "durable", **durable):
+        assert inbox.get(timeout=5).retained, "only the retained message is left to deliver"
+        assert inbox.empty()
+
+
+def test_it_comes_back_after_the_broker_was_killed(mosquitto: Server, mqtt_settings):
+    connections: list[int] = []
+    lost: list[bool] = []
+    with session(
+        mqtt_settings, "phoenix", on_connect=connections.append, on_disconnect=lambda: lost.append(True)
+    ) as phoenix:
+        wait_until(lambda: connections == [1])
+        mosquitto.kill()
+        wait_until(lambda: lost == [True])
+        assert not phoenix.is_connected
+        mosquitto.start()
+        wait_until(lambda: connections == [1, 2])
+
+
+def test_what_was_not_sent_dies_with_its_connection(mosquitto: Server, mqtt_settings, inbox):
+    """paho alone would send it again on the next connection, late and out of order."""
+    with session(mqtt_settings, "writer") as writer:
+        wait_until(lambda: writer.is_connected)
+        process = mosquitto.process
+        assert process is not None
+        process.send_signal(19)  # SIGSTOP: the socket is open, nobody reads
+        assert writer.publish(Message("late", b"old", retain=True))
+        mosquitto.kill()
+        mosquitto.start()
+        wait_until(lambda: writer.connection == 2)
+        writer.publish(Message("late", b"new", retain=True))
+        with session(mqtt_settings, "reader", subscriptions=[("late", 1)], on_message=inbox.put):
+            assert inbox.get(timeout=5).payload == b"new"
+            assert inbox.empty()
+
+
+def test_the_will_is_published_when_the_program_dies_and_not_when_it_stops(mqtt_settings, inbox):
+    will = Message("mortal/availability", b"offline", retain=True)
+    with session(mqtt_settings, "reader", subscriptions=[("mortal/#", 1)], on_message=inbox.put) as reader:
+        wait_until(lambda: reader.is_connected)
+        mortal = session(mqtt_settings, "mortal", will=will)
+        mortal.start()
+        wait_until(lambda: mortal.is_connected)
+        client = mortal._client
+        assert client is not None
+        client.socket().close()
+        assert inbox.get(timeout=5).payload == b"offline"
+        wait_until(lambda: mortal.connection == 2)
+        mortal.stop(farewell=[Message("mortal/availability", b"stopped", retain=True)])
+        assert inbox.get(timeout=5).payload == b"stopped"
+        assert inbox.empty()
