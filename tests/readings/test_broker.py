@@ -1,7 +1,6 @@
 """The session against the real mosquitto."""
 
 import queue
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,8 +14,8 @@ def session(settings: MqttSettings, client_id: str, **rest) -> Session:
 
 
 @pytest.fixture
-def inbox() -> Iterator[queue.Queue[Delivery]]:
-    yield queue.Queue()
+def inbox() -> queue.Queue[Delivery]:
+    return queue.Queue()
 
 
 def test_a_message_arrives(mqtt_settings, inbox):

@@ -1,0 +1,1 @@
+"""Exports readings: MQTT in, /metrics and remote write out."""

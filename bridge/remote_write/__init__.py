@@ -1,0 +1,1 @@
+"""Remote write 1.0: encoding, and what an answer means."""

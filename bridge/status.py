@@ -1,0 +1,56 @@
+"""What the bridge knows of its own work: for the page, /metrics and the health topic."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from readings.reading import DeviceKey
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceBacklog:
+    """How complete one device's data is.
+
+    Attributes:
+        waiting: States that are stored here and not sent yet.
+        missing: States known of and not received.
+        unreadable: States of a higher contract: kept, not sent.
+        oldest_waiting_ms: The time of the oldest unsent one.
+    """
+
+    waiting: int = 0
+    missing: int = 0
+    unreadable: int = 0
+    oldest_waiting_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeStatus:
+    """One look at the whole bridge.
+
+    Attributes:
+        devices: Per device, what is not with the receiver.
+        receiver: The receiver's address without password; empty when there is none.
+        last_answer: What it last said, in words; empty before it said anything.
+        last_sent_ms: When it last took samples.
+        broker_trouble: Why there is no broker connection; empty while there is one.
+        store_trouble: Why nothing can be stored; empty while it can.
+    """
+
+    devices: Mapping[DeviceKey, DeviceBacklog] = field(default_factory=dict)
+    receiver: str = ""
+    last_answer: str = ""
+    last_sent_ms: int | None = None
+    store_rows: int = 0
+    store_bytes: int = 0
+    broker_trouble: str = ""
+    store_trouble: str = ""
+
+    @property
+    def waiting(self) -> int:
+        """States that are stored here and not sent yet."""
+        return sum(one.waiting for one in self.devices.values())
+
+    @property
+    def missing(self) -> int:
+        """States known of and not received."""
+        return sum(one.missing for one in self.devices.values())
