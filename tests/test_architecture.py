@@ -1,0 +1,144 @@
+"""Who may import whom, and what decides without looking at a clock, a socket or a disk."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("readings", "poller", "bridge", "simulator", "heating")
+
+PURE = {
+    "readings/errors.py",
+    "readings/health.py",
+    "readings/payload.py",
+    "readings/reading.py",
+    "readings/release.py",
+    "readings/topics.py",
+    "readings/vocabulary.py",
+    "poller/assemble.py",
+    "poller/blocks.py",
+    "poller/decode.py",
+    "poller/device.py",
+    "poller/filters.py",
+    "poller/plan.py",
+    "poller/timetable.py",
+    "poller/walltime.py",
+    "bridge/charts.py",
+    "bridge/latest.py",
+    "bridge/page.py",
+    "bridge/sample.py",
+    "bridge/status.py",
+    "bridge/remote_write/encode.py",
+    "bridge/remote_write/outcome.py",
+    "simulator/house.py",
+    "simulator/registers.py",
+}
+"""Modules that take bytes and the time as arguments."""
+
+IMPURE_MODULES = {
+    "asyncio", "ctypes", "fcntl", "http", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select",
+    "shutil", "signal", "socket", "socketserver", "sqlite3", "ssl", "subprocess", "tempfile", "time", "urllib",
+    "uuid", "paho", "pymodbus", "importlib",
+}  # fmt: skip
+"""What touches a clock, a socket, a disk, a process or chance. `datetime` may format a time but not ask for it."""
+
+IMPURE_CALLS = {"now", "utcnow", "today", "open"}
+
+MAY_IMPORT = {
+    "readings": set(),
+    "poller": {"readings"},
+    "bridge": {"readings"},
+    "simulator": {"readings", "poller"},
+    "heating": {"readings", "poller", "bridge", "simulator"},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(
+        path
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if not path.name.endswith("_pb2.py")
+    )
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports name their package"
+            yield node.module or ""
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", modules(), ids=relative)
+def test_packages_import_only_what_they_may(path):
+    package = path.relative_to(ROOT).parts[0]
+    for name in imports(ast.parse(path.read_text())):
+        top = name.split(".")[0]
+        if top in PACKAGES and top != package:
+            assert top in MAY_IMPORT[package], f"{relative(path)} imports {name}"
+        if package == "simulator" and top == "poller":
+            assert name == "poller.profile", (
+                "the simulator takes the profiles from the poller and nothing else"
+            )
+
+
+@pytest.mark.parametrize(
+    ("library", "only"),
+    [
+        ("paho", {"readings/broker.py"}),
+        ("pymodbus", {"poller/bus.py"}),
+        ("sqlite3", {"poller/journal.py", "bridge/store.py"}),
+    ],
+)
+def test_one_module_knows_the_library(library, only):
+    users = {
+        relative(path)
+        for path in modules()
+        if any(name.split(".")[0] == library for name in imports(ast.parse(path.read_text())))
+    }
+    assert users == only
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_a_module_that_decides_is_pure(name):
+    tree = ast.parse((ROOT / name).read_text())
+    touched = {module.split(".")[0] for module in imports(tree)} & IMPURE_MODULES
+    assert not touched, f"{name} imports {touched}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            assert called not in IMPURE_CALLS, f"{name}:{node.lineno} calls {called}()"
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_a_pure_module_imports_only_pure_ones_of_ours(name):
+    for module in imports(ast.parse((ROOT / name).read_text())):
+        if module.split(".")[0] in PACKAGES:
+            file = module.replace(".", "/") + ".py"
+            assert file in PURE or file == "poller/profile.py", f"{name} imports {module}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=relative)
+def test_nothing_at_module_level_changes(path):
+    """No `global`, and no empty container waiting at module level to be filled."""
+    tree = ast.parse(path.read_text())
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Global)]
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(
+            node.value, ast.Dict | ast.List | ast.Set
+        ):
+            elements = node.value.keys if isinstance(node.value, ast.Dict) else node.value.elts
+            assert elements, f"{relative(path)}:{node.lineno}"
+
+
+def test_there_is_no_drawer():
+    drawers = {"utils", "util", "common", "helpers", "helper", "misc", "const", "base", "core"}
+    assert not [relative(path) for path in modules() if path.stem in drawers]
