@@ -56,14 +56,13 @@ class Server:
             self.process.wait(5)
 
 
-def start_broker(folder: Path, port: int) -> Server:
-    """Mosquitto where it is installed, else the broker that came as a package.
+def start_broker(folder: Path, port: int, mosquitto: str | None) -> Server:
+    """Start `mosquitto` where there is one, else the broker that came as a package.
 
     Raises:
         ServerError: It does not listen.
     """
-    program = find_program("mosquitto")
-    if program is None:
+    if mosquitto is None:
         return _start("iotcore", [sys.executable, "-m", "heating.embedded_broker", str(port)], folder, port)
     config = folder / "mosquitto.conf"
     # Without `user`, mosquitto started by root would give up its rights, and with them this folder.
@@ -71,18 +70,15 @@ def start_broker(folder: Path, port: int) -> Server:
         f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {folder}/\nuser root\n",
         encoding="utf-8",
     )
-    return _start("mosquitto", [program, "-c", str(config)], folder, port)
+    return _start("mosquitto", [mosquitto, "-c", str(config)], folder, port)
 
 
-def start_prometheus(folder: Path, port: int, bridge_port: int) -> Server | None:
-    """Prometheus as a remote-write receiver that also scrapes the bridge's health; `None` where it is not installed.
+def start_prometheus(folder: Path, port: int, program: str, bridge_port: int) -> Server:
+    """Start Prometheus as a remote-write receiver that also scrapes the bridge's health.
 
     Raises:
         ServerError: It does not listen.
     """
-    program = find_program("prometheus")
-    if program is None:
-        return None
     config = folder / "prometheus.yml"
     config.write_text(
         "storage: {tsdb: {out_of_order_time_window: 14d}}\n"

@@ -1,0 +1,79 @@
+"""The command line: what a wrong configuration says, and what a good one shows."""
+
+import pytest
+
+from heating.__main__ import main
+
+GOOD = """
+[mqtt]
+host = "localhost"
+[[bus]]
+name = "rs485"
+connect = "tcp://127.0.0.1:8899"
+baud = 9600
+[[device]]
+name = "wp"
+title = "Wärmepumpe"
+bus = "rs485"
+profile = "wago-879"
+unit = 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('host = "localhost"', 'hots = "localhost"', "mqtt.hots: unknown key"),
+        ('host = "localhost"', "host = 5", "mqtt.host: expected `str`, got `int`"),
+        ("unit = 2", "unit = 300", "device[0].unit: expected `int` <= 247"),
+        (
+            'profile = "wago-879"',
+            'profile = "wago"',
+            "device[0].profile: no profile 'wago': expected one of ",
+        ),
+        ('bus = "rs485"', 'bus = "can"', "device[0].bus: expected rs485, got 'can'"),
+        ('name = "wp"', 'name = "Wärmepumpe"', "device[0].name: expected `str` matching regex"),
+        ("tcp://127.0.0.1:8899", "127.0.0.1:8899", "bus[0].connect: expected tcp://HOST:PORT"),
+        ("[mqtt]", "[mqqt]", "mqqt: unknown key"),
+        ("[mqtt]", "[mqtt", "line 2"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_mistake_stops_the_start_with_one_line(command, old, new, complaint, tmp_path, capsys):
+    file = tmp_path / "config.toml"
+    file.write_text(GOOD.replace(old, new, 1))
+    assert main([command, "--config", str(file)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    (line,) = said.err.splitlines()
+    assert line.startswith(f"{file}: ")
+    assert complaint in line
+
+
+def test_two_devices_with_one_name_are_a_mistake(tmp_path, capsys):
+    file = tmp_path / "config.toml"
+    file.write_text(GOOD + GOOD[GOOD.index("[[device]]") :].replace("unit = 2", "unit = 3"))
+    assert main(["check", "--config", str(file)]) == 2
+    assert "device[1].name: expected a name of its own, 'wp' is taken" in capsys.readouterr().err
+
+
+def test_a_missing_file_is_named(tmp_path, capsys):
+    assert main(["check", "--config", str(tmp_path / "none.toml")]) == 2
+    assert "none.toml: cannot be read" in capsys.readouterr().err
+
+
+def test_a_good_configuration_shows_what_would_happen(tmp_path, capsys):
+    file = tmp_path / "config.toml"
+    file.write_text(GOOD)
+    assert main(["check", "--config", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "heating/meter/wp  Wärmepumpe: 11 fields every 30 s, unit 2 on bus rs485, profile wago-879" in said
+
+
+def test_profiles_are_listed_and_shown(capsys):
+    assert main(["profiles"]) == 0
+    assert "wago-879" in capsys.readouterr().out
+    assert main(["profiles", "lg-r290"]) == 0
+    said = capsys.readouterr().out
+    assert "flow_temperature_celsius" in said
+    assert "source: LG installation manual" in said
