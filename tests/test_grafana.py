@@ -1,0 +1,103 @@
+"""The dashboard asks for what the pipeline makes, in words that Prometheus understands."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from poller.profile import load_profile, profile_names
+from tests.conftest import needs
+
+GRAFANA = Path(__file__).parent.parent / "grafana"
+DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in (GRAFANA / "dashboards").glob("*.json")}
+PANELS = [
+    pytest.param(panel, id=f"{name}-{panel['title']}")
+    for name, board in DASHBOARDS.items()
+    for panel in board["panels"]
+]
+METRIC = re.compile(r"\b(?:meter|wago|heatpump|sensor|thermostat|bridge|poller)_\w+")
+
+
+def queries(board: dict[str, Any]) -> Iterator[str]:
+    for panel in board["panels"]:
+        yield from (target["expr"] for target in panel["targets"])
+
+
+def readings() -> set[str]:
+    """The metrics of every field that a shipped profile reads unless told otherwise."""
+    return {
+        f"{profile.kind.value}_{field}"
+        for profile in map(load_profile, profile_names())
+        for field in profile.choose()
+    }
+
+
+def strings(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        for value in part.values():
+            yield from strings(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from strings(value)
+    elif isinstance(part, str):
+        yield part
+
+
+@pytest.mark.parametrize("board", DASHBOARDS.values(), ids=DASHBOARDS)
+def test_every_metric_is_a_reading_under_its_neutral_name(board: dict[str, Any]):
+    variables = [one["query"]["query"] for one in board["templating"]["list"] if one["type"] == "query"]
+    asked = {name for text in [*queries(board), *variables] for name in METRIC.findall(text)}
+    assert asked
+    assert asked <= readings()
+
+
+@pytest.mark.parametrize("board", DASHBOARDS.values(), ids=DASHBOARDS)
+def test_every_variable_is_declared(board: dict[str, Any]):
+    declared = {one["name"] for one in board["templating"]["list"]}
+    used = {name for text in strings(board) for name in re.findall(r"\$\{?(\w+)", text)}
+    assert {name for name in used if not name.startswith("__")} == declared
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_every_panel_has_a_title_a_description_and_a_unit(panel: dict[str, Any]):
+    assert panel["title"]
+    assert panel["description"]
+    assert panel["fieldConfig"]["defaults"]["unit"]
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_no_panel_names_a_data_source_of_one_installation(panel: dict[str, Any]):
+    assert {one["datasource"]["uid"] for one in [panel, *panel["targets"]]} == {"${datasource}"}
+
+
+@pytest.mark.parametrize("board", DASHBOARDS.values(), ids=DASHBOARDS)
+def test_panels_do_not_overlap(board: dict[str, Any]):
+    taken: dict[tuple[int, int], str] = {}
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        for x in range(place["x"], place["x"] + place["w"]):
+            for y in range(place["y"], place["y"] + place["h"]):
+                assert taken.setdefault((x, y), panel["title"]) == panel["title"]
+
+
+@pytest.mark.prometheus
+def test_prometheus_can_parse_every_query(tmp_path: Path):
+    promtool = needs("promtool")
+    expressions = [
+        re.sub(r"\$\{?__\w+\}?", "1d", expression).replace("$", "")
+        for board in DASHBOARDS.values()
+        for expression in queries(board)
+    ]
+    rules = [{"record": f"query:{number}", "expr": text} for number, text in enumerate(expressions)]
+    # JSON is YAML.
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "queries", "rules": rules}]}))
+    outcome = subprocess.run(
+        [promtool, "check", "rules", str(tmp_path / "rules.yml")], capture_output=True, text=True, check=False
+    )
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    assert f"{len(expressions)} rules found" in outcome.stdout
