@@ -16,7 +16,6 @@ import pytest
 
 from readings.settings import MqttSettings
 
-
 REFUSE_SKIPS = "HEATING_TESTS_REFUSE_SKIPS"
 """Set where everything is installed: a skipped test fails the run there."""
 
@@ -24,7 +23,12 @@ REFUSE_SKIPS = "HEATING_TESTS_REFUSE_SKIPS"
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if exitstatus == 0 and os.environ.get(REFUSE_SKIPS) and reporter is not None and reporter.stats.get("skipped"):
+    if (
+        exitstatus == 0
+        and os.environ.get(REFUSE_SKIPS)
+        and reporter is not None
+        and reporter.stats.get("skipped")
+    ):
         reporter.write_line(f"{REFUSE_SKIPS} is set, and tests were skipped", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
