@@ -1,0 +1,132 @@
+"""The journal's file: opening it, seeing that it is damaged, setting it aside.
+
+A damaged file is renamed, never deleted: what can be read of it is still the
+owner's data.
+"""
+
+import sqlite3
+import struct
+from contextlib import suppress
+from pathlib import Path
+
+VERSION = 1
+
+_SCHEMA = f"""
+BEGIN;
+CREATE TABLE device (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    newest_ms INTEGER NOT NULL DEFAULT 0,
+    kept BLOB,
+    kept_boot TEXT,
+    UNIQUE (kind, name)
+);
+CREATE TABLE stream (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    boot TEXT NOT NULL
+);
+CREATE TABLE state (
+    device INTEGER NOT NULL,
+    stream INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    taken REAL NOT NULL,
+    time_ms INTEGER,
+    payload TEXT NOT NULL,
+    PRIMARY KEY (device, stream, seq)
+) WITHOUT ROWID;
+CREATE TABLE timeless (device TEXT, stream TEXT, seq INTEGER, boot TEXT, taken REAL, payload TEXT);
+PRAGMA user_version = {VERSION};
+COMMIT;
+"""
+
+_BUSY_S = 2.0
+_WAL_LIMIT = 4_000_000
+
+
+class DamagedError(Exception):
+    """The file is not a journal that can be gone on with."""
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """Open the journal's file, or begin a new one.
+
+    Raises:
+        DamagedError: What is there cannot be gone on with.
+        sqlite3.Error: The disk does not let it be opened.
+        OSError: The same, of its folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    may_be_cut = _is_shorter_than_it_says(path)
+    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+    try:
+        _prepare(connection, may_be_cut=may_be_cut)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error says that the file is damaged; not that the disk is full or away.
+
+    >>> is_damage(sqlite3.OperationalError("disk I/O error"))
+    False
+    """
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, DamagedError) or code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def set_aside(path: Path) -> Path:
+    """Rename the file, with what belongs to it, to a name that is free; say which.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    for ending in ("-wal", "-shm", ""):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
+    return aside
+
+
+def _prepare(connection: sqlite3.Connection, *, may_be_cut: bool) -> None:
+    if may_be_cut:
+        # The missing pages may all be in the write-ahead log: a kill within a checkpoint looks like that.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise DamagedError(verdict)
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if version not in {0, VERSION} or (version == 0 and tables):
+        raise DamagedError(f"expected a journal of version {VERSION}, got version {version}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
+    if version == 0:
+        connection.executescript(_SCHEMA)
+
+
+def _is_shorter_than_it_says(path: Path) -> bool:
+    """Whether the file ends before the pages do that its header counts.
+
+    SQLite would read what is missing as zeros, and some zeros are valid rows.
+    """
+    if not path.exists():
+        return False
+    size = path.stat().st_size
+    if size == 0:
+        if path.with_name(path.name + "-wal").exists():
+            raise DamagedError("the file is empty, its log is not")
+        return False
+    with path.open("rb") as file:
+        header = file.read(32)
+    if len(header) < 32:
+        return True
+    (page_size,) = struct.unpack_from(">H", header, 16)
+    (pages,) = struct.unpack_from(">I", header, 28)
+    return bool(size < pages * (65536 if page_size == 1 else page_size))

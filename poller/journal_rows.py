@@ -1,0 +1,110 @@
+"""The journal's rows as SQL: devices, ranges, states. Every query finds its rows by the primary key."""
+
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from poller.journal_file import DamagedError
+from readings.payload import MAX_LISTED, StreamRange
+from readings.reading import DeviceKey, DeviceState, Kind
+
+
+def find_device(connection: sqlite3.Connection, key: DeviceKey) -> int | None:
+    """The device's row id; `None` when it has no rows."""
+    found = connection.execute(
+        "SELECT id FROM device WHERE kind = ? AND name = ?", (key.kind.value, key.name)
+    ).fetchone()
+    return int(found[0]) if found else None
+
+
+def make_device(connection: sqlite3.Connection, key: DeviceKey) -> int:
+    """The device's row id; a new one when it had none."""
+    found = find_device(connection, key)
+    if found is None:
+        made = connection.execute("INSERT INTO device (kind, name) VALUES (?, ?)", (key.kind.value, key.name))
+        found = int(made.lastrowid or 0)
+    return found
+
+
+def device_key(connection: sqlite3.Connection, device: int) -> DeviceKey:
+    """The device behind a row id."""
+    kind, name = connection.execute("SELECT kind, name FROM device WHERE id = ?", (device,)).fetchone()
+    return DeviceKey(Kind(kind), name)
+
+
+def make_stream(connection: sqlite3.Connection, name: str, boot: str) -> int:
+    """The row id of a run's stream; it is written with its first state, so that a start alone writes nothing."""
+    connection.execute("INSERT OR IGNORE INTO stream (name, boot) VALUES (?, ?)", (name, boot))
+    (found,) = connection.execute("SELECT id FROM stream WHERE name = ?", (name,)).fetchone()
+    return int(found)
+
+
+def insert_state(
+    connection: sqlite3.Connection, key: DeviceKey, state: DeviceState, *, stream: int, taken: float
+) -> None:
+    """Write a state's row in the stream with this row id; its time is `None` as long as it waits for one."""
+    device = make_device(connection, key)
+    payload = msgspec.json.encode({**state.values, "held": sorted(state.held)}).decode()
+    connection.execute(
+        "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)",
+        (device, stream, state.seq, taken, state.time_ms, payload),
+    )
+    connection.execute(
+        "UPDATE device SET newest_ms = max(newest_ms, coalesce(?, 0)) WHERE id = ?", (state.time_ms, device)
+    )
+
+
+def ranges(connection: sqlite3.Connection, key: DeviceKey) -> tuple[StreamRange, ...]:
+    """The rows with a time, oldest stream first, of the newest streams."""
+    rows = connection.execute(
+        """
+        SELECT name, first, last FROM (
+            SELECT stream.id, stream.name,
+                (SELECT seq FROM state WHERE device = :device AND stream = stream.id
+                    AND time_ms IS NOT NULL ORDER BY seq LIMIT 1) AS first,
+                (SELECT seq FROM state WHERE device = :device AND stream = stream.id
+                    AND time_ms IS NOT NULL ORDER BY seq DESC LIMIT 1) AS last
+            FROM stream)
+        WHERE first IS NOT NULL ORDER BY id DESC LIMIT :limit
+        """,
+        {"device": find_device(connection, key), "limit": MAX_LISTED},
+    )
+    return tuple(StreamRange(*row) for row in rows)[::-1]
+
+
+def states(
+    connection: sqlite3.Connection, key: DeviceKey, stream: str, first: int, last: int
+) -> tuple[DeviceState, ...]:
+    """The states `first` to `last` of a stream, as far as they have a time."""
+    rows = connection.execute(
+        """
+        SELECT seq, time_ms, payload FROM state
+        WHERE device = ? AND stream = (SELECT id FROM stream WHERE name = ?)
+            AND seq BETWEEN ? AND ? AND time_ms IS NOT NULL ORDER BY seq
+        """,
+        (find_device(connection, key), stream, first, last),
+    )
+    return tuple(_read_state(stream, *row) for row in rows)
+
+
+def count(connection: sqlite3.Connection) -> int:
+    """How many states there are; a device's seqs of one stream have no gaps."""
+    (found,) = connection.execute(
+        """
+        SELECT coalesce(sum(last - first + 1), 0) FROM (
+            SELECT (SELECT min(seq) FROM state WHERE device = device.id AND stream = stream.id) AS first,
+                   (SELECT max(seq) FROM state WHERE device = device.id AND stream = stream.id) AS last
+            FROM device, stream)
+        """
+    ).fetchone()
+    return int(found)
+
+
+def _read_state(stream: str, seq: int, time_ms: int, payload: str) -> DeviceState:
+    try:
+        values = msgspec.json.decode(payload, type=dict[str, Any])
+        held = frozenset(values.pop("held"))
+        return DeviceState(time_ms, stream, seq, values, held)
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        raise DamagedError(f"state {stream} {seq}: {error}") from error

@@ -1,0 +1,364 @@
+"""The journal: what is committed stays, in order, under one identity."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poller.errors import JournalError
+from poller.journal import Journal, Pruned, Row
+from poller.walltime import WallTime
+from readings.payload import StreamRange
+from readings.reading import DeviceKey, DeviceState, Kind
+from readings.release import RELEASED_MS
+
+METER = DeviceKey(Kind.METER, "wp")
+PUMP = DeviceKey(Kind.HEATPUMP, "lg")
+TRUSTED = WallTime(offset_ms=RELEASED_MS, steady_since=0, is_trusted=True)
+DOUBTED = WallTime(offset_ms=0, steady_since=0, is_trusted=False)
+WEEK_S = 7 * 86400
+PLENTY = 10**9
+
+
+def row(taken: float, key: DeviceKey = METER, **values: float | None) -> Row:
+    return Row(key, taken, values or {"power_total_kw": taken})
+
+
+def opened(path: Path, stream: str = "s1", boot: str = "b1") -> Journal:
+    return Journal(path / "data" / "journal.sqlite", stream=stream, boot=boot)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return opened(tmp_path)
+
+
+def everything(journal: Journal, key: DeviceKey = METER) -> list[DeviceState]:
+    return [
+        state for one in journal.listed(key) for state in journal.states(key, one.stream, one.first, one.last)
+    ]
+
+
+def test_a_state_comes_back_as_it_went_in(journal):
+    taken = Row(
+        METER, 6.123, {"power_total_kw": 25.06, "tariff": 1, "power_L1_kw": 0.5, "frequency_hz": None}
+    )
+    taken = Row(taken.key, taken.taken, taken.values, frozenset({"power_L1_kw"}))
+    (published,) = journal.commit([taken], {}, TRUSTED)
+    assert published == DeviceState(RELEASED_MS + 6123, "s1", 1, taken.values, taken.held)
+    assert journal.states(METER, "s1", 1, 1) == (published,)
+    assert [type(value) for value in published.values.values()] == [float, int, float, type(None)]
+
+
+def test_each_device_counts_for_itself_from_one(journal):
+    states = journal.commit([row(1), row(2, PUMP), row(3)], {}, TRUSTED)
+    states += journal.commit([row(4, PUMP)], {}, TRUSTED)
+    assert [state.seq for state in states] == [1, 1, 2, 2]
+    assert journal.listed(METER) == journal.listed(PUMP) == (StreamRange("s1", 1, 2),)
+    assert journal.rows() == 4
+
+
+def test_a_source_may_bring_its_own_time(journal):
+    (state,) = journal.commit([Row(METER, 6.0, {"a": 1}, own_ms=RELEASED_MS + 1)], {}, TRUSTED)
+    assert state.time_ms == RELEASED_MS + 1
+
+
+def test_streams_are_listed_in_the_order_of_their_starts(tmp_path):
+    for stream in ("zz", "aa", "mm"):
+        one = opened(tmp_path, stream)
+        one.commit([row(1), row(2)], {}, TRUSTED)
+        one.close()
+    assert opened(tmp_path).listed(METER) == tuple(StreamRange(name, 1, 2) for name in ("zz", "aa", "mm"))
+
+
+def test_only_what_was_asked_for_comes_back(journal):
+    journal.commit([row(number) for number in range(1, 11)], {}, TRUSTED)
+    assert [state.seq for state in journal.states(METER, "s1", 4, 6)] == [4, 5, 6]
+    assert journal.states(METER, "s1", 11, 20) == ()
+    assert journal.states(METER, "unknown", 1, 20) == ()
+    assert journal.states(PUMP, "s1", 1, 20) == ()
+    assert journal.listed(PUMP) == ()
+
+
+def test_while_the_clock_is_not_trusted_rows_wait_and_are_neither_listed_nor_answered(journal):
+    (published,) = journal.commit([row(5.0)], {}, DOUBTED)
+    assert (published.time_ms, published.seq) == (None, None)
+    assert journal.listed(METER) == ()
+    assert journal.states(METER, "s1", 1, 9) == ()
+    assert journal.rows() == 1
+
+
+def test_waiting_rows_get_their_true_time_once_the_clock_is_trusted(journal):
+    journal.commit([row(5.0), row(6.5), row(7.0, PUMP)], {}, DOUBTED)
+    (live,) = journal.commit([row(8.0)], {}, TRUSTED)
+    assert (live.seq, live.time_ms) == (3, RELEASED_MS + 8000)
+    assert [state.time_ms for state in everything(journal)] == [RELEASED_MS + ms for ms in (5000, 6500, 8000)]
+    assert [state.time_ms for state in everything(journal, PUMP)] == [RELEASED_MS + 7000]
+    assert journal.newest_ms == RELEASED_MS + 8000
+
+
+def test_waiting_rows_get_their_time_without_a_new_reading(journal):
+    journal.commit([row(5.0)], {}, DOUBTED)
+    assert journal.commit([], {}, TRUSTED) == ()
+    assert journal.listed(METER) == (StreamRange("s1", 1, 1),)
+    assert journal.newest_ms == RELEASED_MS + 5000
+
+
+def test_a_time_is_given_once(journal):
+    journal.commit([row(5.0)], {}, TRUSTED)
+    journal.commit([row(6.0)], {}, DOUBTED)
+    moved = WallTime(offset_ms=RELEASED_MS + 50_000, steady_since=0, is_trusted=True)
+    journal.commit([], {}, moved)
+    assert [state.time_ms for state in everything(journal)] == [RELEASED_MS + 5000, RELEASED_MS + 56_000]
+
+
+def test_a_later_run_of_the_same_boot_gives_the_time(tmp_path):
+    opened(tmp_path, "s1").commit([row(5.0)], {}, DOUBTED)
+    later = opened(tmp_path, "s2")
+    later.commit([row(9.0)], {}, TRUSTED)
+    assert [(state.stream, state.time_ms) for state in everything(later)] == [
+        ("s1", RELEASED_MS + 5000),
+        ("s2", RELEASED_MS + 9000),
+    ]
+
+
+def test_rows_of_an_ended_boot_without_time_are_set_aside_and_counted(tmp_path):
+    first = opened(tmp_path, "s1", "b1")
+    first.commit([row(1.0), row(2.0, PUMP)], {}, TRUSTED)
+    first.commit([row(3.0), row(4.0)], {}, DOUBTED)
+    second = opened(tmp_path, "s2", "b2")
+    second.commit([row(1.0)], {}, TRUSTED)
+    assert second.prune(max_age_s=WEEK_S, max_bytes=PLENTY) == Pruned(no_time=2)
+    assert second.listed(METER) == (StreamRange("s1", 1, 1), StreamRange("s2", 1, 1))
+    assert second.rows() == 3
+    with sqlite3.connect(tmp_path / "data" / "journal.sqlite") as file:
+        assert file.execute("SELECT device, stream, seq, boot, taken FROM timeless").fetchall() == [
+            ("meter/wp", "s1", 2, "b1", 3.0),
+            ("meter/wp", "s1", 3, "b1", 4.0),
+        ]
+    file.close()
+
+
+def test_the_filter_state_is_kept_with_its_boot(tmp_path):
+    journal = opened(tmp_path)
+    journal.commit([row(1.0)], {METER: b"old"}, TRUSTED)
+    journal.commit([row(2.0)], {METER: b"new"}, TRUSTED)
+    for boot, same_boot in (("b1", True), ("b2", False)):
+        kept = opened(tmp_path, "s2", boot).kept()
+        assert list(kept) == [METER]
+        assert (kept[METER].data, kept[METER].same_boot) == (b"new", same_boot)
+
+
+def test_age_counts_back_from_the_newest_stored_time(journal):
+    day = 86400.0
+    journal.commit([row(number * day) for number in range(10)] + [row(0.0, PUMP)], {}, TRUSTED)
+    assert journal.prune(max_age_s=7 * day, max_bytes=PLENTY) == Pruned(
+        age=3, shrunk=frozenset({METER, PUMP})
+    )
+    assert journal.listed(METER) == (StreamRange("s1", 3, 10),)
+    assert journal.listed(PUMP) == ()
+    (next_one,) = journal.commit([row(10 * day, PUMP)], {}, TRUSTED)
+    assert next_one.seq == 2, "an identity is not given twice, even when its row is gone"
+
+
+def test_waiting_rows_have_no_age(journal):
+    journal.commit([row(0.0)], {}, DOUBTED)
+    other = [Row(PUMP, 1.0, {"a": 1})]
+    journal.commit(other, {}, DOUBTED)
+    assert journal.prune(max_age_s=1, max_bytes=PLENTY) == Pruned()
+
+
+def test_age_empties_whole_streams_and_forgets_them(tmp_path):
+    for number, stream in enumerate(("old", "older-still", "new")):
+        opened(tmp_path, stream).commit([row(number * 86400.0)], {}, TRUSTED)
+    last = opened(tmp_path, "now")
+    assert last.prune(max_age_s=3600, max_bytes=PLENTY).age == 2
+    assert last.listed(METER) == (StreamRange("new", 1, 1),)
+
+
+def test_size_takes_the_oldest_rows_whichever_device_they_are_of(journal):
+    journal.commit([row(number, PUMP) for number in range(1500)], {}, TRUSTED)
+    journal.commit([row(10_000 + number) for number in range(1500)], {}, TRUSTED)
+    assert journal.prune(max_age_s=WEEK_S, max_bytes=PLENTY) == Pruned()
+    pruned = journal.prune(max_age_s=WEEK_S, max_bytes=150_000)
+    assert pruned.size > 0
+    assert pruned.shrunk == {PUMP}
+    assert journal.rows() == 3000 - pruned.size
+    assert journal.listed(METER) == (StreamRange("s1", 1, 1500),)
+    before = journal.file_bytes()
+    for number in range(20):
+        journal.commit([row(20_000 + number * 100 + one) for one in range(100)], {}, TRUSTED)
+        journal.prune(max_age_s=WEEK_S, max_bytes=150_000)
+    journal.close()
+    assert journal.file_bytes() < before + 100_000, "what was freed is used again"
+
+
+def test_a_full_disk_is_told_and_nothing_is_half_written(journal):
+    journal.commit([row(1.0)], {METER: b"good"}, TRUSTED)
+    journal._connection.execute("PRAGMA max_page_count = 8")
+    with pytest.raises(JournalError, match="full"):
+        journal.commit([row(2.0 + number) for number in range(1000)], {METER: b"bad"}, TRUSTED)
+    assert journal.kept()[METER].data == b"good"
+    (state,) = journal.commit([row(3.0)], {}, TRUSTED)
+    assert state.seq == 2, "the seqs of rows that were not written are not used up"
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(JournalError, match="data"):
+        opened(tmp_path).kept()
+
+
+def damage_middle(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xa5" * (len(content) - 4096)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda path: path.write_bytes(b"not a database at all" * 100), id="something else"),
+        pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-4096]), id="a page short"),
+        pytest.param(lambda path: path.write_bytes(path.read_bytes()[:20]), id="cut in the header"),
+        pytest.param(damage_middle, id="overwritten"),
+        pytest.param(
+            lambda path: sqlite3.connect(path).execute("PRAGMA user_version = 2").connection.close(),
+            id="a later version",
+        ),
+    ],
+)
+def test_a_damaged_file_is_set_aside_and_a_new_one_begins(tmp_path, damage, caplog):
+    path = tmp_path / "data" / "journal.sqlite"
+    for _ in range(2):
+        first = opened(tmp_path)
+        first.commit([row(number) for number in range(500)], {}, TRUSTED)
+        first.close()
+        damage(path)
+        damaged = path.read_bytes()
+        second = opened(tmp_path, "s2")
+        (state,) = second.commit([row(1)], {}, TRUSTED)
+        assert state.seq == 1
+        assert second.listed(METER) == (StreamRange("s2", 1, 1),)
+        second.close()
+        assert "is damaged" in caplog.text
+        asides = sorted(path.parent.glob("*.damaged-*"))
+        assert asides[-1].read_bytes() == damaged
+        path.unlink()
+    assert len(asides) == 2
+
+
+def test_damage_found_while_running_keeps_the_identities_apart(journal, tmp_path):
+    journal.commit([row(number) for number in range(500)], {}, TRUSTED)
+    path = tmp_path / "data" / "journal.sqlite"
+    journal.close()
+    damage_middle(path)
+    (state,) = journal.commit([row(501.0)], {}, TRUSTED)
+    assert (state.stream, state.seq) == ("s1", 501)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A journal as a kill leaves it: pages in the file, the newest rows in the log."""
+    folder = tmp_path_factory.mktemp("whole")
+    one = opened(folder)
+    one.commit([row(number) for number in range(200)], {}, TRUSTED)
+    one.close()
+    two = opened(folder, "s2")
+    for number in range(20):
+        two.commit([row(number)], {}, TRUSTED)
+    copy = folder / "copy"
+    shutil.copytree(folder / "data", copy / "data")
+    two.close()
+    return copy
+
+
+@settings(deadline=None, max_examples=120)
+@given(part=st.sampled_from(["journal.sqlite", "journal.sqlite-wal"]), where=st.floats(0, 1))
+def test_cut_at_any_byte_it_has_all_earlier_rows_or_is_set_aside(whole, tmp_path_factory, part, where):
+    folder = tmp_path_factory.mktemp("cut")
+    shutil.copytree(whole / "data", folder / "data")
+    (folder / "data" / "journal.sqlite-shm").unlink()
+    victim = folder / "data" / part
+    os.truncate(victim, round(victim.stat().st_size * where))
+    journal = opened(folder, "s3")
+    found = [(state.stream, state.seq) for state in everything(journal)]
+    journal.commit([row(1)], {}, TRUSTED)
+    journal.close()
+    asides = list((folder / "data").glob("*.damaged-1"))
+    shutil.rmtree(folder)
+    committed = [("s1", seq) for seq in range(1, 201)] + [("s2", seq) for seq in range(1, 21)]
+    if part == "journal.sqlite-wal":
+        assert found == committed[: len(found)]
+        assert len(found) >= 200
+        assert not asides
+    else:
+        assert found == ([] if asides else committed)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_whatever_happens_what_is_listed_is_a_part_of_what_was_committed_in_order(tmp_path_factory, data):
+    """Runs, boots, trust that comes and goes, pruning: each listed state is answered, once, unchanged."""
+    folder = tmp_path_factory.mktemp("history")
+    committed: dict[tuple[str, int], float] = {}
+    boot, now = 0, 0.0
+    for run in range(data.draw(st.integers(1, 5))):
+        boot += data.draw(st.booleans())
+        stream = f"run{run}"
+        journal = opened(folder, stream, f"boot{boot}")
+        seq = 0
+        for _ in range(data.draw(st.integers(0, 6))):
+            rows = [row(now := now + 1) for _ in range(data.draw(st.integers(0, 3)))]
+            for one in rows:
+                committed[stream, seq := seq + 1] = one.taken
+            journal.commit(rows, {}, data.draw(st.sampled_from([TRUSTED, DOUBTED])))
+            if data.draw(st.booleans()):
+                journal.prune(max_age_s=data.draw(st.sampled_from([2, 1000])), max_bytes=PLENTY)
+            listed = journal.listed(METER)
+            states = everything(journal)
+            assert [(state.stream, state.seq) for state in states] == [
+                (one.stream, number) for one in listed for number in range(one.first, one.last + 1)
+            ]
+            for state in states:
+                assert state.time_ms == RELEASED_MS + committed[state.stream, state.seq] * 1000
+        journal.close()
+    shutil.rmtree(folder)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from poller.journal import Journal, Row
+from poller.walltime import WallTime
+from readings.reading import DeviceKey, Kind
+journal = Journal(Path(sys.argv[1]), stream="s1", boot="b1")
+clock = WallTime(offset_ms=0, steady_since=0, is_trusted=True)
+for number in range(1_000_000):
+    (state,) = journal.commit([Row(DeviceKey(Kind.METER, "wp"), number, {"power_total_kw": number})], {}, clock)
+    print(state.seq, flush=True)
+"""
+
+
+def test_what_was_committed_survives_sigkill(tmp_path):
+    path = tmp_path / "data" / "journal.sqlite"
+    command = [sys.executable, "-c", WRITER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path.cwd()) as writer:
+        for line in writer.stdout:
+            if int(line) >= 300:
+                break
+        writer.send_signal(signal.SIGKILL)
+        told = [int(line), *(int(rest) for rest in writer.stdout)]
+    journal = opened(tmp_path, "s2")
+    (held,) = journal.listed(METER)
+    assert held.first == 1
+    assert held.last >= told[-1], "every seq that was told is there"
+    assert len(everything(journal)) == held.last
+    journal.close()
