@@ -184,8 +184,8 @@ def test_age_empties_whole_streams_and_forgets_them(tmp_path):
 
 
 def test_size_takes_the_oldest_rows_whichever_device_they_are_of(journal):
-    journal.commit([row(number, PUMP) for number in range(1500)], {}, TRUSTED)
     journal.commit([row(10_000 + number) for number in range(1500)], {}, TRUSTED)
+    journal.commit([row(number, PUMP) for number in range(1500)], {}, TRUSTED)
     assert journal.prune(max_age_s=WEEK_S, max_bytes=PLENTY) == Pruned()
     pruned = journal.prune(max_age_s=WEEK_S, max_bytes=150_000)
     assert pruned.size > 0
@@ -255,6 +255,15 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begins(tmp_path, damage, capl
     assert len(asides) == 2
 
 
+def test_a_log_without_its_file_is_set_aside_too(whole, tmp_path):
+    """SQLite would delete it without a word."""
+    shutil.copytree(whole / "data", tmp_path / "data")
+    os.truncate(tmp_path / "data" / "journal.sqlite", 0)
+    log = (tmp_path / "data" / "journal.sqlite-wal").read_bytes()
+    opened(tmp_path, "s3").commit([row(1)], {}, TRUSTED)
+    assert (tmp_path / "data" / "journal.sqlite.damaged-1-wal").read_bytes() == log
+
+
 def test_damage_found_while_running_keeps_the_identities_apart(journal, tmp_path):
     journal.commit([row(number) for number in range(500)], {}, TRUSTED)
     path = tmp_path / "data" / "journal.sqlite"
@@ -289,10 +298,12 @@ def test_cut_at_any_byte_it_has_all_earlier_rows_or_is_set_aside(whole, tmp_path
     victim = folder / "data" / part
     os.truncate(victim, round(victim.stat().st_size * where))
     journal = opened(folder, "s3")
+    journal.kept()
+    asides = list((folder / "data").glob("*.damaged-1"))
     found = [(state.stream, state.seq) for state in everything(journal)]
     journal.commit([row(1)], {}, TRUSTED)
     journal.close()
-    asides = list((folder / "data").glob("*.damaged-1"))
+    assert list((folder / "data").glob("*.damaged-1")) == asides, "a cut is seen before anything is written"
     shutil.rmtree(folder)
     committed = [("s1", seq) for seq in range(1, 201)] + [("s2", seq) for seq in range(1, 21)]
     if part == "journal.sqlite-wal":
