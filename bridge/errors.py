@@ -7,3 +7,7 @@ class BridgeError(Exception):
 
 class StoreError(BridgeError):
     """The store cannot be read or written."""
+
+
+class ListenError(BridgeError):
+    """The web server cannot have its address."""

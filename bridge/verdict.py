@@ -1,0 +1,108 @@
+"""One answer in words: is my data complete?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Literal
+
+from bridge.figures import show_age, show_clock, show_count, show_number
+from bridge.status import BridgeStatus
+
+Tone = Literal["good", "wait", "bad", "idle"]
+
+ON_THE_WAY_MS = 15_000
+"""A reading that waits no longer than this is on its way, not held up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer, and one sentence more."""
+
+    tone: Tone
+    headline: str
+    detail: str
+
+
+def judge_completeness(
+    status: BridgeStatus, *, known: int, absent: Sequence[str], now_ms: int, zone: tzinfo
+) -> Verdict:
+    """Say whether every reading is in Prometheus, and if not, what it waits for.
+
+    Args:
+        status: The bridge's view of itself.
+        known: How many devices there are.
+        absent: The titles of those that give no readings.
+        now_ms: The wall clock.
+        zone: The time zone of the times in the text.
+    """
+    if status.broker_trouble:
+        return Verdict(
+            "bad",
+            "No connection to the broker",
+            f"No reading can arrive ({status.broker_trouble}). The poller keeps them in its journal meanwhile.",
+        )
+    if status.store_trouble:
+        return Verdict(
+            "bad",
+            "Readings cannot be stored here",
+            f"{status.store_trouble}. The poller keeps them in its journal meanwhile.",
+        )
+    unreadable = sum(one.unreadable for one in status.devices.values())
+    if unreadable:
+        return Verdict(
+            "bad",
+            f"{show_count(unreadable, 'reading needs', 'readings need')} a newer bridge",
+            "They speak a later version of the contract; they are kept, and sent once the bridge is updated.",
+        )
+    if not known:
+        return Verdict("idle", "Waiting for the first reading", "No poller has announced a device yet.")
+    if not status.receiver:
+        return Verdict(
+            "idle",
+            "Readings are shown, not sent",
+            "No [[remote_write]] is configured; whoever scrapes /metrics gets the latest values.",
+        )
+    return _judge_backlog(status, now_ms, zone) or _judge_devices(status, known, absent)
+
+
+def _judge_backlog(status: BridgeStatus, now_ms: int, zone: tzinfo) -> Verdict | None:
+    oldest = min(
+        (one.oldest_waiting_ms for one in status.devices.values() if one.oldest_waiting_ms is not None),
+        default=None,
+    )
+    missing = show_count(status.missing, "reading has", "readings have")
+    if status.waiting and (oldest is None or now_ms - oldest > ON_THE_WAY_MS):
+        since = "" if oldest is None else f" since {show_clock(oldest, now_ms, zone)}"
+        details = [
+            "They are safe here."
+            if oldest is None
+            else f"They are safe here; the oldest is {show_age((now_ms - oldest) / 1000)} old."
+        ]
+        if status.last_answer:
+            details.append(f"Prometheus last said: {status.last_answer}.")
+        if status.missing:
+            details.append(f"{missing} not arrived here yet.")
+        waiting = show_count(status.waiting, "reading waits", "readings wait")
+        return Verdict("wait", f"{waiting} for Prometheus{since}", " ".join(details))
+    if status.missing:
+        return Verdict(
+            "wait",
+            f"{missing} not arrived yet",
+            "The poller has them in its journal, and the bridge asks for them.",
+        )
+    return None
+
+
+def _judge_devices(status: BridgeStatus, known: int, absent: Sequence[str]) -> Verdict:
+    if len(absent) == known:
+        return Verdict("idle", "No device gives readings now", "Everything that was read is in Prometheus.")
+    if absent:
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        detail = f"No readings now from {', '.join(absent[:3])}{more}."
+    elif status.waiting == 1:
+        detail = "The newest one is on its way."
+    elif status.waiting:
+        detail = f"The newest {show_number(status.waiting, 0)} are on their way."
+    else:
+        detail = "Nothing waits, nothing is missing."
+    return Verdict("good", "Complete: every reading is in Prometheus", detail)
