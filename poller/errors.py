@@ -15,3 +15,7 @@ class DecodeError(PollerError):
 
 class JournalError(PollerError):
     """The journal cannot be read or written."""
+
+
+class FilterStateError(PollerError):
+    """What the filters of an earlier run kept cannot be read."""

@@ -1,0 +1,218 @@
+"""Polls and reports become states: decoded, judged, put together.
+
+`fold_poll` is for devices on a bus, `fold_report` and `fold_silence` for
+sources that report by themselves. What they give back holds all that the
+next call needs.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from poller.blocks import BlockRead, Poll
+from poller.decimals import subtract
+from poller.decode import Decoded, NoNumber, decode_block
+from poller.device import Device
+from poller.energy import Count, judge_count
+from poller.errors import DecodeError
+from poller.filters import Accepted, Memory, NoValue, Reason, Rejected, Verdict, find_impossible, judge
+from poller.identity import note_serial
+from poller.kept import keep, restore
+from poller.tracker import Folded, Rejection, Snapshot, Tracker, make_state, new_tracker, note_silence
+from readings.reading import Value
+from readings.release import RELEASED_MS
+
+__all__ = [
+    "Folded", "Rejection", "Report", "Snapshot", "Stamped", "Tracker",
+    "fold_poll", "fold_report", "fold_silence", "keep", "new_tracker", "restore",
+]  # fmt: skip
+
+AHEAD_MS = 60_000
+"""A source's time that is further ahead of the clock cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """A value that carries the time at which it was measured, milliseconds since 1970 UTC."""
+
+    value: Value
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a source said by itself.
+
+    Attributes:
+        values: By field; `None` is the source's own 'no value'.
+        time_ms: The time of the values that have none of their own, where the source gives it.
+    """
+
+    values: Mapping[str, Value | Stamped]
+    time_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """An answer with its readings, and its fields that are impossible: with one, all are suspect."""
+
+    read_at: float
+    readings: Mapping[str, Decoded]
+    impossible: Mapping[str, Reason]
+
+
+def fold_poll(device: Device, tracker: Tracker, poll: Poll) -> Folded:
+    """Make a state of a poll; its time is the end of the last block that is not suspect.
+
+    A poll in which nothing was read makes none, until the device is lost: then
+    one without values, once.
+    """
+    tracker = replace(tracker, identity=note_serial(tracker.identity, poll.identity, poll.ended))
+    answers, undecodable = _decode(device, poll.reads)
+    if not answers:
+        folded = note_silence(device, tracker, on=poll.due, now=poll.ended)
+        return replace(folded, rejections=undecodable)
+    blocks = _suspect(device, answers)
+    verdicts: dict[str, Verdict] = {}
+    for block in blocks:
+        tracker, judged = _judge(device, tracker, block)
+        verdicts |= judged
+    readings = {name: reading for block in blocks for name, reading in block.readings.items()}
+    good = [block.read_at for block in blocks if not block.impossible]
+    folded = make_state(
+        device,
+        tracker,
+        verdicts | _derive(device, verdicts, readings),
+        on=poll.due,
+        taken=max(good or [block.read_at for block in blocks]),
+        is_good=bool(good),
+    )
+    return replace(folded, rejections=undecodable + folded.rejections)
+
+
+def fold_report(device: Device, tracker: Tracker, report: Report, now: float, now_ms: int | None) -> Folded:
+    """Make a state of what a source said: fresh is what it brought, held all else.
+
+    A value whose own time has not moved was not measured again, and is held; a
+    report of nothing else makes no state. The state has the newest time that
+    the source gives for what is fresh; one that cannot be gives way to the
+    time of arrival, and so does every one while the clock is not trusted.
+
+    Args:
+        device: The source.
+        tracker: What was known before.
+        report: What it said.
+        now: When that arrived, seconds of the monotonic clock.
+        now_ms: The wall time then, milliseconds since 1970 UTC; `None` while it is not trusted.
+    """
+    stamps = {name: one.time_ms for name, one in report.values.items() if isinstance(one, Stamped)}
+    moved = {
+        name: one.value if isinstance(one, Stamped) else one
+        for name, one in report.values.items()
+        if name in device.fields and (name not in stamps or stamps[name] != tracker.stamps.get(name))
+    }
+    tracker = replace(tracker, stamps={**tracker.stamps, **stamps})
+    if not moved:
+        return fold_silence(device, tracker, now)
+    times = [stamps.get(name, report.time_ms) for name in moved]
+    time_ms, is_replaced = _judge_time(max((one for one in times if one is not None), default=None), now_ms)
+    readings = {name: _classify(value) for name, value in moved.items()}
+    tracker, verdicts = _judge(device, tracker, _Block(now, readings, {}))
+    folded = make_state(
+        device,
+        tracker,
+        verdicts,
+        on=now,
+        taken=now,
+        time_ms=time_ms,
+        is_good=any(not isinstance(one, Rejected) for one in verdicts.values()),
+    )
+    return replace(folded, time_replaced=is_replaced)
+
+
+def fold_silence(device: Device, tracker: Tracker, now: float) -> Folded:
+    """A source that reports by itself has said nothing: after two intervals it is lost."""
+    return note_silence(device, tracker, on=now, now=now)
+
+
+def _decode(
+    device: Device, reads: Iterable[BlockRead]
+) -> tuple[list[tuple[float, Mapping[str, Decoded]]], tuple[Rejection, ...]]:
+    """What was read and when; an answer that is none counts as a rejection of its fields."""
+    answers: list[tuple[float, Mapping[str, Decoded]]] = []
+    undecodable: list[Rejection] = []
+    for read in reads:
+        try:
+            decoded = decode_block(read)
+        except DecodeError:
+            undecodable += [Rejection(point.name, Reason.UNDECODABLE) for point in read.block.points]
+        else:
+            known = {name: reading for name, reading in decoded.items() if name in device.fields}
+            answers.append((read.read_at, known))
+    return answers, tuple(undecodable)
+
+
+def _suspect(device: Device, answers: Iterable[tuple[float, Mapping[str, Decoded]]]) -> list[_Block]:
+    rules = {name: one.rules for name, one in device.fields.items()}
+    poll = {name: reading for _, readings in answers for name, reading in readings.items()}
+    return [_Block(at, readings, find_impossible(rules, readings, poll)) for at, readings in answers]
+
+
+def _judge(device: Device, tracker: Tracker, block: _Block) -> tuple[Tracker, dict[str, Verdict]]:
+    """Judge every field of a block by its own rules; nothing of a suspect block is accepted."""
+    verdicts: dict[str, Verdict] = {}
+    memories, counts = dict(tracker.memories), dict(tracker.counts)
+    for name, reading in block.readings.items():
+        rules = device.fields[name].rules
+        if block.impossible:
+            verdicts[name] = Rejected(block.impossible.get(name, Reason.SUSPECT_BLOCK))
+            if name in memories:
+                memories[name] = memories[name].interrupted()
+        elif rules.kind == "energy":
+            verdicts[name], counts[name] = judge_count(
+                rules, counts.get(name, Count()), reading, at=block.read_at, serial=tracker.identity.serial
+            )
+        else:
+            verdicts[name], memories[name] = judge(rules, memories.get(name, Memory()), reading)
+    return replace(tracker, memories=memories, counts=counts), verdicts
+
+
+def _derive(
+    device: Device, verdicts: Mapping[str, Verdict], readings: Mapping[str, Decoded]
+) -> dict[str, Verdict]:
+    """The fields that are made of others, from what was accepted just now.
+
+    Without a verdict a field counts as not read, and is held.
+    """
+    derived: dict[str, Verdict] = {}
+    for name, one in device.fields.items():
+        inputs = one.difference or ((one.raw_of,) if one.raw_of is not None else ())
+        judged = [verdicts[source] for source in inputs if source in verdicts]
+        accepted = [verdict.value for verdict in judged if isinstance(verdict, Accepted)]
+        if any(isinstance(verdict, NoValue) for verdict in judged):
+            derived[name] = NoValue()
+        elif one.difference is not None and len(accepted) == 2:
+            derived[name] = Accepted(subtract(*accepted))
+        elif one.raw_of is not None and accepted:
+            register = readings[one.raw_of]
+            if not isinstance(register, NoNumber):
+                derived[name] = Accepted(register)
+    return derived
+
+
+def _classify(value: Value) -> Decoded:
+    """A source's value in the filters' terms."""
+    if value is None:
+        return NoNumber.SENTINEL
+    if math.isnan(value):
+        return NoNumber.NOT_A_NUMBER
+    return NoNumber.FULL_SCALE if math.isinf(value) else value
+
+
+def _judge_time(time_ms: int | None, now_ms: int | None) -> tuple[int | None, bool]:
+    """A source's time, or `None` for the time of arrival; and whether it could not be."""
+    if time_ms is None:
+        return None, False
+    if time_ms < RELEASED_MS or (now_ms is not None and time_ms > now_ms + AHEAD_MS):
+        return None, True
+    return (None if now_ms is None else time_ms), False

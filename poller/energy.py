@@ -1,0 +1,162 @@
+"""Whether a reading of an energy count is believed, and what is published for it.
+
+A published count never goes down and never jumps: whoever takes differences
+of it gets the energy, whatever happens to the meter. What the meter's register
+says and what is published differ by an offset, which changes when the meter is
+replaced.
+"""
+
+import msgspec
+
+from poller.decimals import add, float32_steps, subtract
+from poller.decode import Decoded
+from poller.filters import Accepted, HeldBack, NoValue, Reason, Rejected, Verdict, check
+from poller.points import Rules
+
+ENOUGH = 3
+"""So many readings in a row must agree before a candidate is accepted."""
+
+HOUR_S = 3600.0
+
+ROUNDING_STEPS = 2
+"""A 32-bit float may come back by so many steps: the meter adds in another precision than it shows."""
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """Readings that agree among themselves and do not follow from the last accepted one.
+
+    Attributes:
+        first: The first of them, a register.
+        first_at: When it was read, seconds of the monotonic clock.
+        last: The highest of them, which is the last but for rounding.
+        last_at: When the last one was read.
+        readings: How many there are.
+    """
+
+    first: int | float
+    first_at: float
+    last: int | float
+    last_at: float
+    readings: int = 1
+
+
+class Count(msgspec.Struct, frozen=True):
+    """What the filter of an energy count remembers.
+
+    Attributes:
+        register: The last accepted reading of the meter's register; `None` before the first.
+        at: When it was read, seconds of the monotonic clock.
+        published: What was published for it; it never falls.
+        offset: What is added to the register to be published.
+        serial: The meter's serial number at that time, where it is known.
+        candidate: What waits for more readings.
+    """
+
+    register: int | float | None = None
+    at: float = 0.0
+    published: int | float = 0
+    offset: int | float = 0
+    serial: str | None = None
+    candidate: Candidate | None = None
+
+    @property
+    def is_disputed(self) -> bool:
+        """Whether readings contradict the accepted ones, so that the serial number is wanted."""
+        return self.register is not None and self.candidate is not None
+
+
+def judge_count(
+    rules: Rules, count: Count, reading: Decoded, at: float, serial: str | None
+) -> tuple[Verdict, Count]:
+    """Judge one reading of an energy count's register.
+
+    A reading follows from the last accepted one when it rose by no more than
+    the plausible power could bring in the time since, counting at most an hour,
+    or fell by a rounding. Everything else is a candidate: the first reading
+    ever, a fall, a larger rise, and any reading under a new serial number. It
+    is accepted when three readings in a row follow one from the other. A
+    reading that is rejected is none: it neither supports nor ends a row.
+
+    0 is never accepted, so a new meter has no count before its first step
+    (0.01 kWh, three times). A fall under the same, or no, serial number takes
+    an hour besides. Then, and after a rise that even the whole time since the
+    last accepted reading does not explain, and under a new serial number, the
+    count goes on from its last value: the offset is taken at the first reading
+    of the row, so that what was counted while it waited is not lost.
+
+    Args:
+        rules: With `max_power_kw`, and `resolution` as the register's smallest step.
+        count: What is remembered.
+        reading: The register, scaled.
+        at: When it was read, seconds of the monotonic clock.
+        serial: The meter's serial number, where it is known.
+    """
+    register = check(rules, reading)
+    if isinstance(register, Rejected | NoValue):
+        return register, count
+    if register == 0:
+        return Rejected(Reason.ZERO), count
+    doubt = _doubt(rules, count, register, at, serial)
+    if doubt is None:
+        return _accept(count, max(register, count.register or 0), at, serial, count.offset)
+    candidate = _extend(rules, count.candidate, register, at)
+    if not _is_confirmed(candidate, doubt):
+        return HeldBack(doubt), msgspec.structs.replace(count, candidate=candidate)
+    is_same_meter = doubt is Reason.FIRST or (
+        doubt is Reason.RISE and _explains(rules, count, candidate.first, candidate.first_at)
+    )
+    offset = count.offset if is_same_meter else subtract(count.published, candidate.first)
+    return _accept(count, candidate.last, at, serial, offset)
+
+
+def _doubt(rules: Rules, count: Count, register: int | float, at: float, serial: str | None) -> Reason | None:
+    """Why the reading is a candidate; `None` when it follows from the last accepted one."""
+    if count.register is None:
+        return Reason.FIRST
+    if serial is not None and count.serial is not None and serial != count.serial:
+        return Reason.NEW_METER
+    if follows(rules, count.register, register, min(at - count.at, HOUR_S)):
+        return None
+    return Reason.FALL if register < count.register else Reason.RISE
+
+
+def follows(rules: Rules, before: int | float, register: int | float, elapsed_s: float) -> bool:
+    """Whether a register can have come from one value to another in this time.
+
+    >>> meter = Rules("energy", resolution=0.01, max_power_kw=45)
+    >>> follows(meter, 100.0, 100.38, 30), follows(meter, 100.0, 100.4, 30), follows(meter, 100.0, 99.99, 30)
+    (True, False, False)
+    """
+    if register < before:
+        return float32_steps(before, register) <= ROUNDING_STEPS
+    power_kw = rules.max_power_kw or 0.0
+    possible = power_kw * max(elapsed_s, 0.0) / HOUR_S + rules.resolution
+    return subtract(register, before) <= possible or float32_steps(before, register) <= ROUNDING_STEPS
+
+
+def _extend(rules: Rules, candidate: Candidate | None, register: int | float, at: float) -> Candidate:
+    """One reading more that agrees with those before it, or the first of a new row."""
+    if candidate is None or not follows(rules, candidate.last, register, min(at - candidate.last_at, HOUR_S)):
+        return Candidate(register, at, register, at)
+    return Candidate(
+        candidate.first, candidate.first_at, max(candidate.last, register), at, candidate.readings + 1
+    )
+
+
+def _is_confirmed(candidate: Candidate, doubt: Reason) -> bool:
+    if candidate.readings < ENOUGH:
+        return False
+    return doubt is not Reason.FALL or candidate.last_at - candidate.first_at >= HOUR_S
+
+
+def _explains(rules: Rules, count: Count, register: int | float, at: float) -> bool:
+    """Whether the whole time since the last accepted reading explains this one."""
+    return count.register is not None and follows(rules, count.register, register, at - count.at)
+
+
+def _accept(
+    count: Count, register: int | float, at: float, serial: str | None, offset: int | float
+) -> tuple[Verdict, Count]:
+    """Publish the register plus its offset: never less than before, whatever the rounding."""
+    published = max(count.published, add(register, offset))
+    return Accepted(published), Count(register, at, published, offset, serial or count.serial)
