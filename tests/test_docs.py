@@ -1,0 +1,405 @@
+"""What the documentation says is so.
+
+The pages are written by hand. Here they are held against the code: a table
+that no longer fits fails, and the failure is the text to paste.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from poller.config import PollerFile, read_config
+from poller.decode import NoNumber, decode_number, decode_point
+from poller.device import describe_device
+from poller.filters import Reason
+from poller.points import Encoding
+from poller.profile import (
+    DefaultsTable,
+    PointTable,
+    ProfileTable,
+    TextTable,
+    load_profile,
+    parse_profile,
+    profile_names,
+)
+from poller.publish import Publisher
+from readings.broker import Message
+from readings.health import BRIDGE_HEALTH, POLLER_HEALTH, HealthMetric, Tally, decode_health
+from readings.payload import (
+    decode_info,
+    decode_journal,
+    decode_replay,
+    decode_state,
+    encode_journal,
+    encode_replay,
+    encode_state,
+)
+from readings.reading import DeviceState, Kind
+from readings.release import VERSION
+from readings.settings import load
+from readings.topics import DeviceTopic, Leaf, Program, ProgramLeaf, Topics
+from readings.vocabulary import VOCABULARY, Quantity
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+TOPICS = Topics("heating")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def page_name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def blocks(*languages: str) -> list[Block]:
+    """Every fenced block of every page in one of these languages."""
+    found = []
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(Block(page_name(path), line, match[1], match[2]))
+    return [block for block in found if block.language in languages]
+
+
+def code(path: Path) -> str:
+    """All that a page shows as code."""
+    text = path.read_text(encoding="utf-8")
+    fenced = re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+    return "\n".join([*fenced, *inline])
+
+
+def section(page: str, heading: str) -> str:
+    """The text below a heading, up to the next one."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    match = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert match, f"{page} has no heading {heading!r}"
+    return match[1]
+
+
+def table(page: str, heading: str, nth: int = 0) -> list[str]:
+    """The rows of a table below a heading, the first one unless told otherwise, without its head."""
+    tables = re.findall(r"(?:^\|.*\n)+", section(page, heading), re.MULTILINE)
+    assert len(tables) > nth, f"{page} has no such table below {heading!r}"
+    return tables[nth].splitlines()[2:]
+
+
+def first_cells(page: str, heading: str) -> list[str]:
+    return [row.split("|")[1].strip(" `") for row in table(page, heading)]
+
+
+def row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+# Metrics
+
+
+def quantity_rows(kind: Kind) -> list[str]:
+    def cells(one: Quantity) -> tuple[str, ...]:
+        return f"`{kind}_{one.name}`", one.unit or "-", one.kind, one.description
+
+    return [row(*cells(one)) for one in VOCABULARY[kind].values()]
+
+
+def health_rows(metrics: dict[str, HealthMetric]) -> list[str]:
+    return [
+        row(f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels) or "-", one.help)
+        for one in metrics.values()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("heading", "expected"),
+    [
+        ("Meters: `meter_*`", quantity_rows(Kind.METER)),
+        ("Heat pumps: `heatpump_*`", quantity_rows(Kind.HEATPUMP)),
+        ("Sensors: `sensor_*`", quantity_rows(Kind.SENSOR)),
+        ("Thermostats: `thermostat_*`", quantity_rows(Kind.THERMOSTAT)),
+        ("The poller: `poller_*`", health_rows(POLLER_HEALTH)),
+        ("The bridge: `bridge_*`", health_rows(BRIDGE_HEALTH)),
+    ],
+)
+def test_every_metric_is_documented_as_the_code_has_it(heading, expected):
+    assert table("docs/metrics.md", heading) == expected, "paste this:\n" + "\n".join(expected)
+
+
+def test_every_reason_to_refuse_a_reading_is_explained():
+    assert first_cells("docs/metrics.md", "Why a reading was not accepted") == list(Reason)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_a_metric_that_a_page_names_exists(path):
+    known = {f"{kind}_{name}" for kind, rows in VOCABULARY.items() for name in rows}
+    known |= {f"wago_{name}" for name in VOCABULARY[Kind.METER]} | POLLER_HEALTH.keys() | BRIDGE_HEALTH.keys()
+    labels = {"sensor_id", "sensor_name"}
+    prefixes = "meter|wago|heatpump|sensor|thermostat|poller|bridge"
+    named = set(re.findall(rf"\b(?:{prefixes})_\w*\w\b(?![*.])", path.read_text(encoding="utf-8")))
+    assert named - labels <= known
+
+
+def test_the_page_for_the_originals_users_has_every_name_that_they_had():
+    page = (ROOT / "docs/from-the-original.md").read_text(encoding="utf-8")
+    meter = load_profile("wago-879").choose()
+    for name in meter.keys() - {"energy_total_raw_kwh"}:
+        assert f"`wago_{name}`" in page
+
+
+# MQTT
+
+
+def test_the_topic_table_is_the_topic_scheme():
+    devices = [f"heating/<kind>/<device>/{leaf}" for leaf in Leaf]
+    programs = [f"heating/{program}/<name>/{leaf}" for program in Program for leaf in ProgramLeaf]
+    assert first_cells("docs/mqtt.md", "The topics") == devices + programs
+    for topic in devices + programs:
+        TOPICS.parse(topic.replace("<kind>", "meter").replace("<device>", "wp").replace("<name>", "main"))
+
+
+class Listener:
+    """A broker that keeps what it is given."""
+
+    is_connected = True
+    connection = 1
+
+    def __init__(self) -> None:
+        self.said: list[Message] = []
+
+    def publish(self, message: Message) -> bool:
+        self.said.append(message)
+        return True
+
+
+def test_the_poller_publishes_as_the_topic_table_says():
+    """Retained or not, and at which QoS: what a poller with the example configuration really says."""
+    settings = read_config(ROOT / "config.example.toml", {})
+    broker = Listener()
+    publisher = Publisher(
+        broker,
+        TOPICS,
+        settings.name,
+        settings.devices,
+        stream="k3f9",
+        ranges=lambda _: (),
+        tally=Tally(POLLER_HEALTH),
+    )
+    for device in settings.devices:
+        publisher.send(device.key, DeviceState(None, "k3f9", None, {}))
+    publisher.attend(0.0)
+    said = [*broker.said, *publisher.farewell()]
+    written = {}
+    for line in table("docs/mqtt.md", "The topics"):
+        topic, retained, qos, _ = (cell.strip(" `") for cell in line.strip("|").split("|"))
+        written[topic.split("/")[1], topic.split("/")[-1]] = (retained == "yes", int(qos))
+    kinds = {kind.value: "<kind>" for kind in Kind}
+    for message in said:
+        _, first, _, last = message.topic.split("/")
+        assert written[kinds.get(first, first), last] == (message.retain, message.qos), message.topic
+    assert {message.topic.split("/")[-1] for message in said} == {
+        "state", "availability", "info", "journal", "health"
+    }  # fmt: skip
+
+
+def messages() -> Iterator[tuple[str, str, bytes]]:
+    """Every message that a page shows, as `mosquitto_sub -v` does: the topic, then the payload."""
+    for block in blocks("text", "json"):
+        for match in re.finditer(
+            r"^(heating/\S+)\s+(.+?)(?=^heating/|\Z)", block.text, re.MULTILINE | re.DOTALL
+        ):
+            yield str(block), match[1], match[2].strip().encode()
+
+
+@pytest.mark.parametrize(("at", "topic", "payload"), [pytest.param(*one, id=one[0]) for one in messages()])
+def test_a_message_that_a_page_shows_can_be_read(at, topic, payload):
+    parsed = TOPICS.parse(topic)
+    match parsed.leaf:
+        case Leaf.STATE | Leaf.HISTORY:
+            assert encode_state(decode_state(payload)) == payload
+        case Leaf.INFO:
+            decode_info(payload)
+        case Leaf.JOURNAL:
+            assert encode_journal(decode_journal(payload)) == payload
+        case Leaf.REPLAY:
+            assert encode_replay(decode_replay(payload)) == payload
+        case ProgramLeaf.HEALTH:
+            decode_health(payload)
+        case Leaf.AVAILABILITY | ProgramLeaf.AVAILABILITY:
+            assert payload in {b"online", b"offline"}
+
+
+def test_the_pages_show_one_message_of_every_sort():
+    shown = {TOPICS.parse(topic).leaf for _, topic, _ in messages()}
+    assert shown == {*Leaf, *ProgramLeaf} - {Leaf.HISTORY}
+
+
+def test_the_shown_messages_are_those_of_the_example_configuration():
+    """Its devices, all their fields, announced as they are announced."""
+    devices = {one.key: one for one in read_config(ROOT / "config.example.toml", {}).devices}
+    for at, topic, payload in messages():
+        parsed = TOPICS.parse(topic)
+        if not isinstance(parsed, DeviceTopic) or parsed.key not in devices:
+            continue
+        if parsed.leaf is Leaf.STATE:
+            assert list(decode_state(payload).values) == list(devices[parsed.key].fields), at
+        if parsed.leaf is Leaf.INFO:
+            info = decode_info(payload)
+            announced = describe_device(devices[parsed.key], info.poller, info.stream)
+            shown = {name: announced.fields[name] for name in info.fields}
+            assert info == msgspec.structs.replace(announced, fields=shown), at
+
+
+def test_a_field_that_an_example_reads_exists():
+    named = {name for path in PAGES for name in re.findall(r"value_json\.(\w+)", path.read_text("utf-8"))}
+    fields = {name for rows in VOCABULARY.values() for name in rows}
+    assert named
+    assert named <= fields | {"time", "stream", "seq", "held"}
+
+
+# Profiles and configuration
+
+
+@pytest.mark.parametrize(
+    ("heading", "form"),
+    [
+        ("The keys of the file", ProfileTable),
+        ("The keys of `[defaults]`", DefaultsTable),
+        ("The keys of `[identity]`", TextTable),
+        ("The keys of a field", PointTable),
+    ],
+)
+def test_every_key_of_a_profile_is_explained(heading, form):
+    explained = first_cells("docs/profiles.md", heading)
+    assert sorted(explained) == sorted(one.encode_name for one in msgspec.structs.fields(form))
+
+
+def test_the_profiles_that_are_there_are_listed():
+    expected = [
+        row(
+            f"`{name}`",
+            f"{one.manufacturer} {one.model}",
+            one.kind,
+            f"{one.interval_s:g}",
+            str(len(one.choose())),
+            str(len(one.fields)),
+        )
+        for name, one in ((name, load_profile(name)) for name in profile_names())
+    ]
+    assert table("docs/profiles.md", "The profiles that are there") == expected, "\n".join(expected)
+
+
+def words(cell: str) -> list[int]:
+    return [int(word, 16) for word in cell.split()]
+
+
+def test_the_worked_examples_of_word_order_are_right():
+    for line in table("docs/profiles.md", "What you need from the manual", nth=1):
+        registers, encoding, order, value = (cell.strip() for cell in line.strip("|").split("|"))
+        assert decode_number(words(registers), Encoding(encoding), order) == float(value), line
+
+
+def test_the_example_profile_reads_what_the_page_says():
+    heading = "An example from start to end"
+    (block,) = (one for one in blocks("toml") if one.text in section("docs/profiles.md", heading))
+    points = {name: one.point for name, one in parse_profile("example", block.text).fields.items()}
+    lines = table("docs/profiles.md", heading)
+    for line in lines:
+        address, registers, field, value = (cell.strip(" `") for cell in line.strip("|").split("|"))
+        assert points[field].address == int(address)
+        expected = NoNumber.SENTINEL if value == "no value" else float(value)
+        assert decode_point(points[field], words(registers)) == expected, line
+    assert len(lines) > len(points)
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=str)
+def test_toml_that_a_page_shows_is_accepted(block, tmp_path):
+    tables = tomllib.loads(block.text)
+    if "fields" in tables:
+        parse_profile("shown", block.text)
+    elif "mqtt" in tables and "device" in tables:
+        file = tmp_path / "config.toml"
+        file.write_text(block.text, encoding="utf-8")
+        read_config(file, {})
+    else:
+        msgspec.convert(tables, PollerFile)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_a_variable_that_a_page_names_overrides_a_key(path, tmp_path):
+    """The value may be refused for what it is; an unknown key would be refused for its name."""
+    config = ROOT / "config.example.toml"
+    (secret := tmp_path / "secret").write_text("1", encoding="utf-8")
+    for name in set(re.findall(r"\bHEATING_[A-Z0-9_]+__[A-Z0-9_]+\b", path.read_text(encoding="utf-8"))):
+        load(config, PollerFile, {name: str(secret) if name.endswith("_FILE") else "1"})
+
+
+# Links, commands, sizes
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as the usual renderers make them."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_every_link_leads_somewhere(path):
+    for link in re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", path.read_text(encoding="utf-8")):
+        target, _, anchor = "".join(link).partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        file = (path.parent / target).resolve() if target else path
+        assert file.exists(), f"{page_name(path)} links to {target}"
+        if anchor:
+            assert anchor in anchors(file), f"{page_name(path)} links to {target}#{anchor}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_a_file_that_a_page_names_exists(path):
+    rooms = "readings|poller|bridge|simulator|heating|tests|docs|mosquitto|prometheus|grafana"
+    for name in re.findall(rf"`((?:{rooms})/[\w./-]*\w\.\w+)`", path.read_text(encoding="utf-8")):
+        assert (ROOT / name).exists(), f"{page_name(path)} names {name}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_a_test_that_a_page_names_exists(path):
+    for file, name in re.findall(r"`(tests/[\w./-]+\.py)::(\w+)`", path.read_text(encoding="utf-8")):
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_make_has_the_targets_that_a_page_names(path):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z-]+)", code(path))) <= targets
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_python_that_a_page_shows_compiles(block):
+    compile(block.text, str(block), "exec")
+
+
+def test_the_changelog_begins_with_this_version():
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## ([\d.]+)", changes, re.MULTILINE)[1] == VERSION
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+
+
+def test_the_architecture_stays_on_two_pages():
+    assert len((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").splitlines()) <= 110
