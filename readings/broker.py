@@ -11,6 +11,7 @@ one the same number is another message.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -28,6 +29,9 @@ _log = logging.getLogger(__name__)
 FIRST_WAIT_S = 0.25
 LONGEST_WAIT_S = 15.0
 CONNECT_TIMEOUT_S = 5.0
+CLOSE_S = 1.5
+"""How long to wait for a connection's end; an attempt to make one may go on after it, and is harmless."""
+
 MAX_QUEUED = 5000
 """Messages that may wait for the socket; more are refused rather than kept."""
 
@@ -148,16 +152,20 @@ class Session:
         self._thread.start()
 
     def stop(self, farewell: Iterable[Message] = (), within_s: float = 2.0) -> None:
-        """Say the last words, where somebody listens, and end the connection."""
+        """Say the last words, where somebody listens, and end the connection.
+
+        A broker that does not answer costs `within_s` and `CLOSE_S`, however much there is to say.
+        """
         client = self._client
         if client is not None:
+            deadline = time.monotonic() + within_s
             sent = [client.publish(one.topic, one.payload, one.qos, one.retain) for one in farewell]
             for info in sent:
                 if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
-                    info.wait_for_publish(within_s)
+                    info.wait_for_publish(max(0.0, deadline - time.monotonic()))
         self._stopping.set()
         if self._thread.ident is not None:
-            self._thread.join(within_s + CONNECT_TIMEOUT_S)
+            self._thread.join(CLOSE_S)
 
     def publish(self, message: Message) -> bool:
         """Hand a message to the current connection.

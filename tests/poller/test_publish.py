@@ -1,0 +1,291 @@
+"""What the poller says on the bus, heard through the real mosquitto."""
+
+import json
+import queue
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from poller.device import Device
+from poller.profile import load_profile
+from poller.publish import Publisher, will
+from readings.broker import Delivery, Message, Session
+from readings.health import POLLER_HEALTH, Tally, decode_health
+from readings.payload import StreamRange, decode_info, decode_journal, decode_state
+from readings.reading import DeviceKey, DeviceState, Kind
+from readings.settings import MqttSettings
+from readings.topics import Topics
+from tests.conftest import Server, needs, wait_until
+
+PROFILE = load_profile("wago-879")
+METER = Device(
+    key=DeviceKey(Kind.METER, "wp"),
+    title="Wärmepumpe",
+    profile=PROFILE,
+    fields={"power_total_kw": PROFILE.fields["power_total_kw"]},
+    interval_s=30,
+    bus="rs485",
+    unit=2,
+)
+OTHER = Device(
+    key=DeviceKey(Kind.METER, "house"), title="House", profile=PROFILE, fields=METER.fields, interval_s=30
+)
+
+
+def state(seq: int, power: float | None = 1.234) -> DeviceState:
+    return DeviceState(1_795_406_706_123, "k3f9", seq, {"power_total_kw": power})
+
+
+@dataclass
+class FakeBroker:
+    """Keeps what was handed over; says nothing when it is not connected."""
+
+    connection: int = 1
+    is_connected: bool = True
+    said: list[Message] = field(default_factory=list)
+
+    def publish(self, message: Message) -> bool:
+        assert self.is_connected
+        self.said.append(message)
+        return True
+
+    def topics(self) -> list[str]:
+        topics = [one.topic.removeprefix("heating/") for one in self.said]
+        self.said.clear()
+        return topics
+
+
+@dataclass
+class Stage:
+    """A publisher and what it stands on."""
+
+    broker: FakeBroker
+    tally: Tally
+    listed: dict[DeviceKey, tuple[StreamRange, ...] | None]
+    publisher: Publisher
+
+
+def make_stage(broker: FakeBroker | Session, *devices: Device) -> Stage:
+    tally = Tally(POLLER_HEALTH)
+    listed = {one.key: (StreamRange("k3f9", 1, 7),) for one in devices}
+    publisher = Publisher(
+        broker, Topics("heating"), "house", devices, stream="k3f9", ranges=listed.get, tally=tally
+    )
+    return Stage(broker, tally, listed, publisher)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return make_stage(FakeBroker(), METER)
+
+
+GREETING = [
+    "poller/house/availability",
+    "meter/wp/availability",
+    "meter/wp/info",
+    "meter/wp/journal",
+    "poller/house/health",
+]
+
+
+def test_every_connection_is_greeted_in_the_contracts_order(stage):
+    stage.publisher.attend(0)
+    assert stage.broker.topics() == GREETING
+    stage.publisher.send(METER.key, state(8))
+    assert stage.broker.topics() == ["meter/wp/state"]
+    stage.broker.connection = 2
+    stage.publisher.attend(1)
+    assert stage.broker.topics() == [*GREETING[:4], "meter/wp/state", GREETING[4]]
+    assert stage.tally.value("poller_broker_connects_total") == 2
+
+
+def test_everything_is_retained_and_sent_with_qos_1(stage):
+    stage.publisher.send(METER.key, state(8))
+    stage.publisher.attend(0)
+    assert {(one.retain, one.qos) for one in stage.broker.said} == {(True, 1)}
+
+
+def test_nothing_is_handed_over_without_a_connection_or_before_its_greeting(stage):
+    stage.broker.is_connected = False
+    stage.publisher.send(METER.key, state(1))
+    stage.publisher.set_online(METER.key, online=True)
+    stage.publisher.attend(0)
+    stage.broker.is_connected = True
+    stage.publisher.send(METER.key, state(2))
+    assert stage.broker.topics() == []
+    assert stage.tally.value("poller_states_published_total", device="wp") == 0
+    stage.publisher.attend(1)
+    assert json.loads(stage.broker.said[-2].payload)["seq"] == 2
+
+
+def test_lists_come_every_minute_and_health_every_half(stage):
+    stage.publisher.attend(0)
+    stage.broker.topics()
+    said = {}
+    for now in range(1, 125):
+        stage.publisher.attend(now)
+        if topics := stage.broker.topics():
+            said[now] = topics
+    assert said == {
+        30: ["poller/house/health"],
+        60: ["meter/wp/journal", "poller/house/health"],
+        90: ["poller/house/health"],
+        120: ["meter/wp/journal", "poller/house/health"],
+    }
+
+
+def test_a_list_that_shrinks_is_said_at_once(stage):
+    stage.publisher.attend(0)
+    stage.broker.topics()
+    stage.publisher.list_soon({METER.key, DeviceKey(Kind.METER, "no-longer-configured")})
+    stage.publisher.attend(1)
+    assert stage.broker.topics() == ["meter/wp/journal"]
+    stage.publisher.attend(2)
+    assert stage.broker.topics() == []
+
+
+def test_a_journal_that_cannot_say_what_it_holds_is_not_called_empty(stage):
+    stage.listed[METER.key] = None
+    stage.publisher.attend(0)
+    assert "meter/wp/journal" not in stage.broker.topics()
+
+
+def test_availability_is_offline_at_first_and_said_when_it_changes(stage):
+    stage.publisher.attend(0)
+    assert stage.broker.said[1].payload == b"offline"
+    stage.broker.topics()
+    for online in (False, True, True, False):
+        stage.publisher.set_online(METER.key, online=online)
+    assert [one.payload for one in stage.broker.said] == [b"online", b"offline"]
+    assert stage.tally.value("poller_device_up", device="wp") == 0
+
+
+@pytest.fixture
+def heard(mqtt_settings: MqttSettings) -> Iterator[queue.Queue[Delivery]]:
+    """Everything below heating/, as a subscriber hears it."""
+    inbox: queue.Queue[Delivery] = queue.Queue()
+    listening = {"clean": True, "jitter": lambda: 0.0, "subscriptions": [("heating/#", 1)]}
+    with Session(mqtt_settings, client_id="ear", on_message=inbox.put, **listening) as ear:
+        wait_until(lambda: ear.is_connected)
+        ear.publish(Message("heating/ready", b""))
+        while inbox.get(timeout=5).topic != "heating/ready":
+            pass
+        yield inbox
+
+
+def poller_session(mqtt_settings: MqttSettings) -> Session:
+    return Session(
+        mqtt_settings,
+        client_id="poller",
+        clean=True,
+        will=will(Topics("heating"), "house"),
+        jitter=lambda: 0.0,
+    )
+
+
+def test_the_contract_decodes_what_was_said(mqtt_settings, heard):
+    with poller_session(mqtt_settings) as session:
+        wait_until(lambda: session.is_connected)
+        stage = make_stage(session, METER)
+        stage.publisher.attend(0)
+        stage.publisher.send(METER.key, state(8))
+        got = [heard.get(timeout=5) for _ in range(6)]
+    assert [one.topic.removeprefix("heating/") for one in got] == [*GREETING, "meter/wp/state"]
+    info = decode_info(got[2].payload)
+    assert (info.poller, info.stream, info.title, info.interval) == ("house", "k3f9", "Wärmepumpe", 30)
+    assert decode_journal(got[3].payload) == (StreamRange("k3f9", 1, 7),)
+    assert decode_health(got[4].payload).metrics["poller_broker_connects_total"][0].value == 1
+    assert decode_state(got[5].payload) == state(8)
+
+
+def test_a_state_is_one_readable_line(mosquitto: Server, mqtt_settings):
+    command = [needs("mosquitto_sub"), "-p", str(mosquitto.port), "-t", "heating/+/+/state", "-v", "-C", "2"]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ear,
+        poller_session(mqtt_settings) as session,
+    ):
+        wait_until(lambda: session.is_connected)
+        stage = make_stage(session, METER)
+        stage.publisher.attend(0)
+        stage.publisher.send(METER.key, state(8))
+        assert ear.stdout.readline() == (
+            'heating/meter/wp/state {"time":"2026-11-23T04:05:06.123Z","stream":"k3f9","seq":8,'
+            '"power_total_kw":1.234,"held":[]}\n'
+        )
+        stage.publisher.send(METER.key, state(9, power=None))
+        assert '"power_total_kw":null' in ear.stdout.readline()
+
+
+def retained(settings: MqttSettings, *, count: int) -> dict[str, bytes]:
+    """What a new subscriber finds."""
+    found: dict[str, bytes] = {}
+    with Session(
+        settings,
+        client_id="late",
+        clean=True,
+        jitter=lambda: 0.0,
+        subscriptions=[("heating/#", 1)],
+        on_message=lambda one: found.update({one.topic.removeprefix("heating/"): one.payload}),
+    ):
+        wait_until(lambda: len(found) >= count, what=f"{count} retained messages, got {sorted(found)}")
+    return found
+
+
+def test_a_broker_that_has_forgotten_everything_is_told_everything_again(mosquitto: Server, mqtt_settings):
+    with poller_session(mqtt_settings) as session:
+        stage = make_stage(session, METER, OTHER)
+        wait_until(lambda: session.is_connected)
+        stage.publisher.attend(0)
+        stage.publisher.set_online(METER.key, online=True)
+        stage.publisher.send(METER.key, state(8))
+        wait_until(lambda: len(retained(mqtt_settings, count=9)) == 9)
+        before = retained(mqtt_settings, count=9)
+        mosquitto.kill()
+        for file in mosquitto.log.parent.glob("*.db"):
+            file.unlink()
+        mosquitto.start()
+        wait_until(lambda: session.connection == 2 and session.is_connected)
+        stage.publisher.attend(1)
+        after = retained(mqtt_settings, count=9)
+        assert {k: v for k, v in after.items() if "health" not in k} == {
+            k: v for k, v in before.items() if "health" not in k
+        }
+        assert after["meter/wp/availability"] == b"online"
+        assert after["meter/house/availability"] == b"offline"
+
+
+def test_the_last_words_of_an_orderly_end(mqtt_settings, heard):
+    session = poller_session(mqtt_settings)
+    session.start()
+    wait_until(lambda: session.is_connected)
+    stage = make_stage(session, METER)
+    stage.publisher.set_online(METER.key, online=True)
+    stage.publisher.attend(0)
+    for _ in GREETING:
+        heard.get(timeout=5)
+    session.stop(stage.publisher.farewell())
+    last = [heard.get(timeout=5) for _ in range(2)]
+    assert [(one.topic, one.payload) for one in last] == [
+        ("heating/meter/wp/availability", b"offline"),
+        ("heating/poller/house/availability", b"offline"),
+    ]
+
+
+def test_a_frozen_broker_does_not_keep_the_poller_from_ending(mosquitto: Server, mqtt_settings):
+    session = poller_session(mqtt_settings)
+    session.start()
+    wait_until(lambda: session.is_connected)
+    devices = [replace(OTHER, key=DeviceKey(Kind.METER, f"m{number}")) for number in range(20)]
+    stage = make_stage(session, *devices)
+    assert mosquitto.process is not None
+    mosquitto.process.send_signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        session.stop(stage.publisher.farewell(), within_s=1.0)
+        assert time.monotonic() - began < 2.8
+    finally:
+        mosquitto.process.send_signal(signal.SIGCONT)
