@@ -4,24 +4,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from poller.profile import Point, Table
+from poller.points import Point, Table
 
 
 @dataclass(frozen=True, slots=True)
 class RegisterBlock:
-    """A run of addresses of one table that one request reads, and the points in it."""
+    """A run of addresses of one table that one request reads, and the points in it.
+
+    It may be longer than its points need; a point's place in the answer
+    follows from its own address.
+    """
 
     table: Table
     address: int
     count: int
     points: tuple[Point, ...]
 
+    @property
+    def answer_bytes(self) -> int:
+        """How many bytes of data the whole answer carries: two a register, or one for eight bits.
+
+        >>> RegisterBlock(Table.DISCRETE, 1, 13, ()).answer_bytes
+        2
+        """
+        return (self.count + 7) // 8 if self.table.holds_bits else 2 * self.count
+
+    @property
+    def request(self) -> tuple[Table, int, int]:
+        """What goes over the bus: blocks that are equal in this have the same answer."""
+        return self.table, self.address, self.count
+
     def __str__(self) -> str:
         return f"{self.table} {self.address}+{self.count}"
 
 
 class FailureReason(StrEnum):
-    """Why a block was not read. None of these ever becomes a value."""
+    """Why a block was not read. None of these ever becomes a value.
+
+    `SHORT` is a whole answer of another length than asked for; `GARBLED` is
+    no answer of this bus's framing at all; `ILLEGAL_ADDRESS` is the exception
+    that says so, `EXCEPTION` any other one. `DISCONNECTED`: the connection was
+    lost after the request was sent; `UNREACHABLE`: there was none to send it on.
+    """
 
     TIMEOUT = "timeout"
     SHORT = "short"
@@ -30,6 +54,12 @@ class FailureReason(StrEnum):
     ILLEGAL_ADDRESS = "illegal_address"
     EXCEPTION = "exception"
     DISCONNECTED = "disconnected"
+    UNREACHABLE = "unreachable"
+
+    @property
+    def shows_life(self) -> bool:
+        """Whether the device itself has answered, though not what was asked for."""
+        return self in {FailureReason.SHORT, FailureReason.ILLEGAL_ADDRESS, FailureReason.EXCEPTION}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,283 @@
+"""One device's place in the timetable: its slots, the poll under way, and whether it answers at all.
+
+No clock: every time is an argument, in seconds of the monotonic clock.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from poller.blocks import BlockFailure, BlockOutcome, BlockRead, FailureReason, RegisterBlock
+from poller.plan import DevicePlan, spacer, split_block, tell_apart
+from poller.points import Table
+
+PROBE_S = 0.4
+"""How long a device that is down may take to answer..."""
+
+FULL_PROBE_EVERY = 10
+"""...but every so many times it has its full timeout."""
+
+REPEAT_S = 2.0
+"""After what time an unanswered poll is repeated within its slot, where that is worth it."""
+
+
+class Purpose(Enum):
+    """What a request is for."""
+
+    VALUES = "values"
+    IDENTITY = "identity"
+    SPACER = "spacer"
+    """Its answer only stands between two of equal length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A poll whose every block is answered or failed, its retry included.
+
+    Attributes:
+        due: When the timetable wanted it.
+        ended: When its last request was over.
+        texts: The blocks of the device's identity, where they were read too.
+    """
+
+    plan: DevicePlan
+    due: float
+    ended: float
+    outcomes: tuple[BlockOutcome, ...]
+    texts: tuple[BlockRead, ...]
+
+
+@dataclass(slots=True)
+class _Run:
+    """A poll under way: what is still to be asked, and what came."""
+
+    due: float
+    pending: list[RegisterBlock]
+    identity: list[RegisterBlock]
+    again: list[RegisterBlock] = field(default_factory=list)
+    tried: set[RegisterBlock] = field(default_factory=set)
+    outcomes: dict[tuple[Table, int, int], BlockOutcome] = field(default_factory=dict)
+    texts: list[BlockRead] = field(default_factory=list)
+    is_answered: bool = False
+    is_unreachable: bool = False
+    unanswered: int = 0
+
+
+class Seat:
+    """One device on a bus.
+
+    Attributes:
+        timeout_s: How long an answer may take; the timetable may shorten the plan's.
+        is_silent: It did not answer its last poll: it is only probed until it does.
+    """
+
+    def __init__(self, plan: DevicePlan, start: float, *, distinct: bool) -> None:
+        self.plan = plan
+        self.timeout_s = plan.timeout_s
+        self.is_silent = False
+        self._start = start
+        self._interval = plan.device.interval_s
+        self._distinct = distinct
+        self._next_slot = 0
+        self._repeat_at = math.inf
+        self._rested_at = -math.inf
+        self._last: RegisterBlock | None = None
+        self._blocks = plan.blocks
+        self._identity = plan.identity
+        self._wants_identity = True
+        self._misses = 0
+        self._probes = 0
+        self._run: _Run | None = None
+
+    @property
+    def is_keep_alive(self) -> bool:
+        """The device stops working when it is not polled."""
+        return self.plan.device.profile.keep_alive
+
+    @property
+    def is_retrying(self) -> bool:
+        """Whether its next request was sent once before."""
+        return self._run is not None and not self._run.pending and bool(self._run.again)
+
+    @property
+    def next_timeout_s(self) -> float:
+        """How long its next request waits for an answer."""
+        is_full = not self.is_silent or (self._probes + 1) % FULL_PROBE_EVERY == 0
+        return self.timeout_s if is_full else min(PROBE_S, self.timeout_s)
+
+    @property
+    def ready_at(self) -> float:
+        """When it wants the bus next."""
+        wanted = min(self._slot_time(self._next_slot), self._repeat_at) if self._run is None else -math.inf
+        return max(wanted, self._rested_at)
+
+    def due(self, now: float) -> float:
+        """When the poll that is under way, or would begin now, is due: the newest slot that has come."""
+        if self._run is not None:
+            return self._run.due
+        return self._slot_time(self._slot(now))
+
+    def begin(self, now: float) -> float | None:
+        """Begin a poll unless one is under way.
+
+        Returns:
+            How late it begins; `None` when it was under way or repeats one.
+        """
+        if self._run is not None:
+            return None
+        slot = self._slot(now)
+        is_repeat = slot < self._next_slot
+        self._next_slot = slot + 1
+        self._repeat_at = math.inf
+        identity = list(self._identity) if self._wants_identity else []
+        self._run = _Run(self._slot_time(slot), list(self._blocks), identity)
+        return None if is_repeat else now - self._run.due
+
+    def choose(self) -> tuple[RegisterBlock, Purpose]:
+        """The next request of the poll under way: the blocks, then what failed once more, then the identity."""
+        run = self._running()
+        for waiting, purpose in (
+            (run.pending, Purpose.VALUES),
+            (run.again, Purpose.VALUES),
+            (run.identity, Purpose.IDENTITY),
+        ):
+            for block in waiting:
+                if self._tells_apart(block):
+                    waiting.remove(block)
+                    return block, purpose
+            if waiting:
+                return spacer(waiting[0]), Purpose.SPACER
+        raise RuntimeError("a poll with nothing left to ask is over")
+
+    def report(
+        self, block: RegisterBlock, purpose: Purpose, outcome: BlockOutcome, now: float
+    ) -> Finished | None:
+        """Take in what a request brought; gives the poll when that was its last."""
+        run = self._running()
+        self._rested_at = now + self.plan.pause_s
+        if isinstance(outcome, BlockRead) or outcome.reason.shows_life:
+            self.hear()
+        else:
+            run.unanswered += 1
+        run.is_unreachable = isinstance(outcome, BlockFailure) and outcome.reason is FailureReason.UNREACHABLE
+        if not run.is_unreachable:
+            self._last = block
+        if purpose is not Purpose.SPACER and not self._split(run, block, purpose, outcome):
+            if purpose is Purpose.VALUES:
+                self._take_values(run, block, outcome)
+            else:
+                self._take_identity(run, outcome)
+        if not run.is_answered and run.unanswered >= (1 if self.is_silent else 2):
+            self._give_up(run, outcome, now)
+        if run.pending or run.again or run.identity:
+            return None
+        return self._finish(run, now)
+
+    def hear(self) -> None:
+        """The device has answered, be it too late or not what was asked: it is not down."""
+        self._misses = 0
+        if self._run is not None:
+            self._run.is_answered = True
+        if self.is_silent:
+            self.is_silent = False
+            self._probes = 0
+            self.want_identity()
+
+    def want_identity(self) -> None:
+        """Read the device's texts with the poll under way, or else with its next one."""
+        self._wants_identity = True
+        if self._run is not None:
+            self._run.identity = list(self._identity)
+
+    def _take_values(self, run: _Run, block: RegisterBlock, outcome: BlockOutcome) -> None:
+        run.outcomes[block.request] = outcome
+        # An address that is illegal now is so in a second as well.
+        is_final = isinstance(outcome, BlockRead) or outcome.reason is FailureReason.ILLEGAL_ADDRESS
+        if not is_final and block not in run.tried:
+            run.again.append(block)
+        run.tried.add(block)
+
+    def _take_identity(self, run: _Run, outcome: BlockOutcome) -> None:
+        if isinstance(outcome, BlockRead):
+            run.texts.append(outcome)
+            self._wants_identity = bool(run.identity)
+        else:
+            # A device that refuses has no such text; one that was silent is asked with its next poll.
+            self._wants_identity = not outcome.reason.shows_life
+            run.identity.clear()
+
+    def _split(self, run: _Run, block: RegisterBlock, purpose: Purpose, outcome: BlockOutcome) -> bool:
+        """Cut a block that the device refuses, for good: the pieces are asked in its place."""
+        if not isinstance(outcome, BlockFailure) or outcome.reason is not FailureReason.ILLEGAL_ADDRESS:
+            return False
+        pieces = split_block(block)
+        if [one.request for one in pieces] == [block.request]:
+            return False
+        # One piece: only what made the block longer was refused, so it stays short.
+        if self._distinct and len(pieces) > 1:
+            others = tuple(one for one in (*self._blocks, *self._identity) if one != block)
+            limit = self.plan.device.profile.max_registers
+            pieces = tell_apart((*others, *pieces), max_registers=limit)[len(others) :]
+        if purpose is Purpose.VALUES:
+            self._blocks = tuple(_replaced(self._blocks, block, pieces))
+            run.pending = [*pieces, *run.pending]
+        else:
+            self._identity = tuple(_replaced(self._identity, block, pieces))
+            run.identity = [*pieces, *run.identity]
+        return True
+
+    def _give_up(self, run: _Run, outcome: BlockOutcome, now: float) -> None:
+        """Nobody is there: the rest of the poll is not worth the others' time."""
+        reason = outcome.reason if isinstance(outcome, BlockFailure) else FailureReason.TIMEOUT
+        for block in run.pending:
+            run.outcomes[block.request] = BlockFailure(
+                block, reason, "not asked: the device does not answer", now
+            )
+        run.pending.clear()
+        run.again.clear()
+        run.identity.clear()
+
+    def _finish(self, run: _Run, now: float) -> Finished:
+        self._run = None
+        if not run.is_answered:
+            # That the gateway is gone says nothing of the device.
+            if not run.is_unreachable:
+                self._misses += 1
+                self._probes += self.is_silent
+                self.is_silent = self.is_silent or self._misses >= (2 if self.is_keep_alive else 1)
+            # An unreachable gateway costs nobody time on the bus, and a keep-alive device has no time to lose.
+            if run.is_unreachable or (self.is_keep_alive and not self.is_silent):
+                self._repeat_at = now + REPEAT_S
+        return Finished(self.plan, run.due, now, tuple(run.outcomes.values()), tuple(run.texts))
+
+    def _tells_apart(self, block: RegisterBlock) -> bool:
+        """Whether an answer to the last request, come late, could not be taken for this block's."""
+        last = self._last
+        return (
+            not self._distinct
+            or last is None
+            or last.request == block.request
+            or last.answer_bytes != block.answer_bytes
+        )
+
+    def _slot(self, now: float) -> int:
+        """The newest slot that has come; the last one used while there is no newer one."""
+        if now < self._slot_time(self._next_slot):
+            return self._next_slot - 1
+        return max(self._next_slot, math.floor((now - self._start) / self._interval))
+
+    def _slot_time(self, slot: int) -> float:
+        return self._start + slot * self._interval
+
+    def _running(self) -> _Run:
+        if self._run is None:
+            raise RuntimeError("no poll is under way")
+        return self._run
+
+
+def _replaced(
+    blocks: Iterable[RegisterBlock], old: RegisterBlock, new: tuple[RegisterBlock, ...]
+) -> Iterable[RegisterBlock]:
+    for block in blocks:
+        yield from new if block == old else (block,)

@@ -1,0 +1,42 @@
+"""What the poller's loop wants of a bus, whatever carries it."""
+
+from typing import Protocol
+
+from poller.blocks import BlockRead, FailureReason, RegisterBlock
+from poller.errors import PollerError
+
+
+class ReadError(PollerError):
+    """A request brought no answer to be used; `reason` says in what way."""
+
+    def __init__(self, reason: FailureReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class Transport(Protocol):
+    """One bus: one request at a time, from one thread."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the next request goes out without connecting first, which takes up to `CONNECT_TIMEOUT_S`."""
+
+    def read(self, block: RegisterBlock, unit: int, timeout_s: float) -> BlockRead:
+        """Ask one device for one block.
+
+        Returns:
+            As many words as the block counts, from this unit.
+
+        Raises:
+            ReadError: Anything else came, or nothing.
+        """
+
+    def late_units(self) -> frozenset[int]:
+        """The units that have answered too late since this was last asked."""
+
+    def close(self) -> None:
+        """Let the connection go; the next read makes a new one."""
+
+
+CONNECT_TIMEOUT_S = 2.0
+"""How long making a connection may take."""

@@ -1,0 +1,219 @@
+"""The requests that a device costs."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poller.blocks import RegisterBlock
+from poller.device import Device
+from poller.errors import ProfileError
+from poller.plan import plan_blocks, plan_device, request_seconds, spacer, split_block, tell_apart
+from poller.points import Encoding, Point, Table
+from poller.profile import load_profile
+from readings.reading import DeviceKey
+
+
+def device(profile_name: str, more: tuple[str, ...] = ()) -> Device:
+    profile = load_profile(profile_name)
+    return Device(
+        key=DeviceKey(profile.kind, "it"),
+        title="",
+        profile=profile,
+        fields=profile.choose(more),
+        interval_s=profile.interval_s,
+        bus="rs485",
+        unit=2,
+    )
+
+
+def plan(profile_name, *, baud, turnaround_s=0.03, distinct=True, more=()):
+    return plan_device(device(profile_name, more), baud=baud, turnaround_s=turnaround_s, distinct=distinct)
+
+
+@pytest.mark.parametrize(
+    ("profile", "baud", "turnaround_s", "expected"),
+    [
+        ("wago-879", 0, 0.03, ["holding 20488+36", "holding 24576+12"]),
+        ("wago-879", 0, 0.0, ["holding 20488+36", "holding 24576+12"]),
+        ("wago-879", 9600, 0.005, ["holding 20488+18", "holding 20522+2", "holding 24576+12"]),
+        ("wago-879", 9600, 0.03, ["holding 20488+36", "holding 24576+12"]),
+        ("wago-879", 2400, 0.03, ["holding 20488+18", "holding 20522+2", "holding 24576+12"]),
+        ("lg-r290", 9600, 0.03, ["coil 0+1", "discrete 1+13", "holding 0+3", "input 0+14"]),
+        ("lg-r290", 0, 0.03, ["coil 0+1", "discrete 1+13", "holding 0+3", "input 0+14"]),
+    ],
+)
+def test_the_default_fields_cost_as_many_requests_as_they_must(profile, baud, turnaround_s, expected):
+    assert [str(one) for one in plan(profile, baud=baud, turnaround_s=turnaround_s).blocks] == expected
+
+
+@pytest.mark.parametrize(
+    ("blocks", "milliseconds"),
+    [
+        ([(0x5008, 18), (0x502A, 2), (0x6000, 12)], 157),
+        ([(0x5008, 36), (0x6000, 12)], 166),
+        ([(0x5008, 2), (0x5012, 8), (0x502A, 2), (0x6000, 2), (0x6006, 6)], 185),
+        ([(address, 2) for address in range(10)], 325),
+    ],
+)
+def test_the_bus_time_is_what_was_worked_out_by_hand(blocks, milliseconds):
+    """9600 baud, 11 bits a character, 5 ms turnaround, two silences of 3.5 characters."""
+    total = sum(
+        request_seconds(RegisterBlock(Table.HOLDING, address, count, ()), 9600, 0.005)
+        for address, count in blocks
+    )
+    assert round(total * 1000) == milliseconds
+
+
+@pytest.mark.parametrize("name", ["wago-879", "lg-r290"])
+@pytest.mark.parametrize("baud", [0, 2400, 9600, 115200])
+def test_on_rtu_no_two_answers_of_a_device_are_of_the_same_length(name, baud):
+    everything = tuple(load_profile(name).fields)
+    for more in ((), everything):
+        whole = plan(name, baud=baud, more=more)
+        lengths = [one.answer_bytes for one in (*whole.blocks, *whole.identity)]
+        assert len(set(lengths)) == len(lengths)
+
+
+def test_the_serial_number_is_read_with_the_register_behind_it_because_the_power_factor_is_as_long():
+    whole = plan("wago-879", baud=9600, turnaround_s=0.005)
+    assert [str(one) for one in whole.identity] == ["holding 16384+3"]
+    modbus_tcp = plan("wago-879", baud=9600, turnaround_s=0.005, distinct=False)
+    assert [str(one) for one in modbus_tcp.identity] == ["holding 16384+2"]
+
+
+def point(name: str, address: int, registers: int = 1, table: Table = Table.HOLDING) -> Point:
+    return Point(name, table, address, registers, Encoding.BIT if table.holds_bits else Encoding.UINT16)
+
+
+def test_a_register_and_sixteen_bits_are_of_the_same_length():
+    blocks = (RegisterBlock(Table.HOLDING, 5, 1, ()), RegisterBlock(Table.COIL, 0, 16, ()))
+    assert [str(one) for one in tell_apart(blocks, max_registers=125)] == ["holding 5+1", "coil 0+17"]
+
+
+def test_a_block_that_may_not_be_longer_stays_and_gets_a_request_of_another_length_before_it():
+    blocks = (RegisterBlock(Table.HOLDING, 5, 2, ()), RegisterBlock(Table.HOLDING, 9, 2, ()))
+    kept = tell_apart(blocks, max_registers=2)
+    assert kept == blocks
+    assert spacer(kept[1]).answer_bytes != kept[1].answer_bytes
+
+
+@pytest.mark.parametrize(
+    ("table", "count"), [(Table.HOLDING, 1), (Table.INPUT, 2), (Table.COIL, 8), (Table.COIL, 9)]
+)
+def test_a_spacer_is_of_another_length_and_inside_the_table(table, count):
+    block = RegisterBlock(table, 65536 - count, count, ())
+    between = spacer(block)
+    assert between.answer_bytes != block.answer_bytes
+    assert between.address + between.count <= 65536
+
+
+def test_a_refused_block_is_cut_first_at_its_gaps_then_at_its_points():
+    bits = [
+        Point("low", Table.HOLDING, 4, 1, Encoding.BIT, bit=0),
+        Point("high", Table.HOLDING, 4, 1, Encoding.BIT, bit=1),
+    ]
+    block = RegisterBlock(Table.HOLDING, 1, 9, (point("a", 1, 2), point("b", 3), *bits, point("c", 8, 2)))
+    at_gaps = split_block(block)
+    assert [str(one) for one in at_gaps] == ["holding 1+4", "holding 8+2"]
+    assert [str(one) for one in split_block(at_gaps[0])] == ["holding 1+2", "holding 3+1", "holding 4+1"]
+    assert split_block(at_gaps[1]) == (at_gaps[1],)
+
+
+def test_a_lengthened_block_that_is_refused_is_shortened():
+    block = RegisterBlock(Table.HOLDING, 0x4000, 3, (point("serial_number", 0x4000, 2),))
+    assert [str(one) for one in split_block(block)] == ["holding 16384+2"]
+
+
+def test_a_point_wider_than_the_largest_request_is_refused():
+    with pytest.raises(ProfileError, match="name: takes 16 registers, one request reads at most 8"):
+        plan_blocks([point("name", 0, 16)], max_registers=8, baud=9600, turnaround_s=0.01)
+
+
+@st.composite
+def points(draw):
+    """Points close enough together to collide, overlap and leave gaps."""
+    places = draw(
+        st.lists(
+            st.tuples(st.sampled_from(Table), st.integers(0, 120), st.sampled_from([1, 2, 4])),
+            min_size=1,
+            max_size=25,
+        )
+    )
+    return [
+        point(f"p{number}", address, 1 if table.holds_bits else registers, table)
+        for number, (table, address, registers) in enumerate(places)
+    ]
+
+
+lines = st.tuples(st.sampled_from([0, 1200, 9600, 115200]), st.sampled_from([0.0, 0.005, 0.05]))
+
+
+@given(points(), st.integers(4, 125), lines, st.sampled_from([0.0, 0.1]))
+def test_every_plan_covers_every_point_and_is_never_worse_than_the_obvious_ones(
+    all_points, limit, line, pause_s
+):
+    baud, turnaround_s = line
+
+    def cost(blocks):
+        return sum(request_seconds(one, baud, turnaround_s) + pause_s for one in blocks)
+
+    blocks = plan_blocks(
+        all_points, max_registers=limit, baud=baud, turnaround_s=turnaround_s, pause_s=pause_s
+    )
+    assert sorted(one.name for block in blocks for one in block.points) == sorted(
+        one.name for one in all_points
+    )
+    for block in blocks:
+        assert block.table.holds_bits or block.count <= limit
+        for one in block.points:
+            assert one.table is block.table
+            assert block.address <= one.address
+            assert one.address + one.registers <= block.address + block.count
+    alone = [RegisterBlock(one.table, one.address, one.registers, (one,)) for one in all_points]
+    assert cost(blocks) <= cost(alone) + 1e-9
+    assert cost(blocks) <= cost(merged(all_points, limit)) + 1e-9
+
+
+def merged(all_points, limit):
+    """Everything that one request may read is read by one."""
+    runs: list[list[Point]] = []
+    for one in sorted(all_points, key=lambda one: (one.table, one.address, one.registers)):
+        if runs and runs[-1][0].table is one.table:
+            end = max(other.address + other.registers for other in (*runs[-1], one))
+            if one.table.holds_bits or end - runs[-1][0].address <= limit:
+                runs[-1].append(one)
+                continue
+        runs.append([one])
+    return [
+        RegisterBlock(
+            run[0].table,
+            run[0].address,
+            max(one.address + one.registers for one in run) - run[0].address,
+            tuple(run),
+        )
+        for run in runs
+    ]
+
+
+@given(points(), st.integers(4, 125))
+def test_lengthened_blocks_keep_their_points_and_their_place(all_points, limit):
+    blocks = plan_blocks(all_points, max_registers=limit, baud=9600, turnaround_s=0.005)
+    longer = tell_apart(blocks, max_registers=limit)
+    for before, after in zip(blocks, longer, strict=True):
+        assert (after.table, after.address, after.points) == (before.table, before.address, before.points)
+        assert before.count <= after.count <= (2000 if after.table.holds_bits else max(limit, before.count))
+    if limit == 125:
+        assert all(one.answer_bytes != other.answer_bytes for one, other in pairwise(longer))
+
+
+@given(points())
+def test_splitting_ends_with_every_point_still_there(all_points):
+    blocks = list(plan_blocks(all_points, max_registers=125, baud=0, turnaround_s=0.03))
+    for _ in range(3):
+        blocks = [piece for block in blocks for piece in split_block(block)]
+    assert sorted(one.name for block in blocks for one in block.points) == sorted(
+        one.name for one in all_points
+    )
+    assert all(split_block(block) == (block,) for block in blocks)
