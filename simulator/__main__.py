@@ -1,0 +1,49 @@
+"""`python -m simulator`: the simulated house behind a Modbus gateway, for any Modbus program to look at."""
+
+import argparse
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from simulator.house_bus import HEAT_PUMP_UNIT, METER_UNIT, LiveHouse, house_gateway
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until interrupted."""
+    options = _parse(arguments)
+    host, _, port = options.listen.rpartition(":")
+    house = LiveHouse(start_s=time.time(), monotonic=time.monotonic, speed=options.speed, seed=options.seed)
+    gateway = house_gateway(
+        house, framing=options.framing, host=host, port=int(port), baud=options.baud, seed=options.seed
+    )
+    try:
+        gateway.start()
+    except OSError as error:
+        print(f"{options.listen}: {error.strerror}", file=sys.stderr)
+        return 1
+    print(
+        f"Modbus {options.framing} on {gateway.address[0]}:{gateway.address[1]}, {options.baud} baud:"
+        f" unit {METER_UNIT} is a WAGO 879 meter, unit {HEAT_PUMP_UNIT} an LG R290 heat pump;"
+        f" time runs {options.speed:g} times as fast",
+        flush=True,
+    )
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        gateway.stop()
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
+    parser.add_argument("--listen", default="127.0.0.1:5020", metavar="HOST:PORT")
+    parser.add_argument("--framing", choices=("tcp", "rtu"), default="tcp", help="rtu is RTU over TCP")
+    parser.add_argument("--baud", type=int, default=9600, help="0 answers at once")
+    parser.add_argument("--speed", type=float, default=1.0, help="house seconds per second")
+    parser.add_argument("--seed", type=int, default=0, help="another house")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""The serial side of the gateway: devices, the line's timing, and what becomes of one request."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from poller.profile import Profile, Table
+from simulator import wire
+from simulator.errors import IllegalAddressError
+from simulator.faults import GARBAGE_KINDS, Fault, FaultKind, damaged_frame, damaged_words
+from simulator.registers import Answer, RegisterMap, Value
+
+_MAX_REGISTERS, _MAX_BITS = 125, 2000
+
+
+class Device:
+    """A device on the bus: a profile, and a source of its values at the moment of a request.
+
+    Args:
+        profile: Where its registers are.
+        values: Gives every point's value; called on the gateway's thread.
+        turnaround_s: How long it thinks before it answers.
+        strict: Whether addresses without a point are illegal even between points.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        values: Callable[[], Mapping[str, Value]],
+        *,
+        turnaround_s: float = 0.0,
+        strict: bool = False,
+    ) -> None:
+        self.turnaround_s = turnaround_s
+        self._map = RegisterMap(profile, strict=strict)
+        self._values = values
+
+    def fields(self, table: Table, address: int, count: int) -> frozenset[str]:
+        """The points that a request reads, whole."""
+        return frozenset(point.name for point in self._map.points(table, address, count))
+
+    def answer(self, table: Table, address: int, count: int) -> tuple[Answer, int]:
+        """The answer to a request, and the word after it (0 where there is none).
+
+        Raises:
+            IllegalAddressError: One of the addresses is not there.
+        """
+        values = self._values()
+        answer = self._map.read(table, address, count, values)
+        try:
+            following = self._map.read(table, address + count, 1, values).words[0]
+        except IllegalAddressError:
+            following = 0
+        return answer, following
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and what came of it.
+
+    Attributes:
+        taken_at: When the device looked at its values, seconds of the monotonic clock.
+        values: What the device truly held, for each point that lies wholly in the
+            request, as its registers represent it; empty for a refusal.
+        fault: What went wrong; `None` when the true answer was sent in time.
+        sent: The bytes that went to the client; empty where there was no answer.
+    """
+
+    unit: int
+    function: int
+    address: int
+    count: int
+    taken_at: float
+    values: Mapping[str, Value]
+    fault: Fault | None
+    sent: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the gateway does for a request: wait, send (or not), perhaps close the connection."""
+
+    after_s: float
+    exchange: Exchange
+    closes: bool = False
+
+
+class Line:
+    """A serial line's timing: 11 bits per character, a silence of 3.5 characters around each frame.
+
+    >>> round(Line(9600).seconds(8), 4)  # a request of 8 bytes
+    0.0132
+    """
+
+    def __init__(self, baud: int) -> None:
+        self._character_s = 11 / baud if baud else 0.0
+        # Above 19200 baud the standard fixes the silence.
+        self._silence_s = 0.00175 if baud > 19200 else 3.5 * self._character_s
+
+    def seconds(self, frame_bytes: int) -> float:
+        """How long a frame holds the line, 0 for a device that is itself on the network."""
+        return frame_bytes * self._character_s + self._silence_s
+
+
+class Bus:
+    """One line with its devices.
+
+    Args:
+        devices: By unit id.
+        framing: How the gateway's clients speak.
+        baud: The line's speed; 0 is no serial line, and no time passes.
+        silence_s: How long the gateway waits for a unit that does not answer.
+        reports_silence: Whether it then answers with exception 0x0B (Modbus TCP) or not at all.
+    """
+
+    def __init__(
+        self,
+        devices: Mapping[int, Device],
+        framing: wire.Framing,
+        *,
+        baud: int = 0,
+        silence_s: float = 0.0,
+        reports_silence: bool = False,
+    ) -> None:
+        self._devices = dict(devices)
+        self._framing = framing
+        self._line = Line(baud)
+        self._silence_s = silence_s
+        self._reports_silence = reports_silence
+        self._unplugged: set[int] = set()
+
+    def unplug(self, unit: int) -> None:
+        """From now on this unit answers nothing."""
+        self._unplugged.add(unit)
+
+    def plug_in(self, unit: int) -> None:
+        """The unit is back."""
+        self._unplugged.discard(unit)
+
+    def request_seconds(self, request: wire.Request) -> float:
+        """How long the request holds the line: unit, PDU, checksum."""
+        return self._line.seconds(len(request.pdu) + 3)
+
+    def fields(self, request: wire.Request) -> frozenset[str]:
+        """The points that a request reads."""
+        device, table = self._devices.get(request.unit), wire.TABLES.get(request.function)
+        if device is None or table is None or len(request.pdu) != 5:
+            return frozenset()
+        return device.fields(table, *request.span)
+
+    def reply(self, request: wire.Request, fault: Fault | None, now: float) -> Reply:
+        """What becomes of a request that has reached the devices now."""
+        device = None if request.unit in self._unplugged else self._devices.get(request.unit)
+        silent = fault is not None and fault.kind is FaultKind.SILENT
+        if device is None or silent:
+            refusal = wire.exception_pdu(request.function, wire.NO_ANSWER)
+            sent = self._framing.frame(request, refusal) if self._reports_silence else b""
+            return Reply(self._silence_s, self._exchange(request, now, {}, fault, sent))
+        table = wire.TABLES.get(request.function)
+        if fault is not None and not _bites(fault, table, self._framing):
+            fault = None
+        pdu, values = self._ask(device, request, table, fault)
+        after_s = device.turnaround_s + self._line.seconds(len(pdu) + 3)
+        sent = self._framing.frame(request, pdu)
+        if fault is not None:
+            after_s += fault.delay_s if fault.kind is FaultKind.LATE else 0
+            sent = damaged_frame(fault, request, pdu, self._framing)
+        closes = fault is not None and fault.kind is FaultKind.CLOSED
+        return Reply(after_s, self._exchange(request, now, values, fault, sent), closes=closes)
+
+    def _ask(
+        self, device: Device, request: wire.Request, table: Table | None, fault: Fault | None
+    ) -> tuple[bytes, Mapping[str, Value]]:
+        """The device's PDU, its words as a fault leaves them, and its true values."""
+        if table is None:
+            return wire.exception_pdu(request.function, wire.ILLEGAL_FUNCTION), {}
+        address, count = request.span
+        if len(request.pdu) != 5 or not 1 <= count <= (_MAX_BITS if table.holds_bits else _MAX_REGISTERS):
+            return wire.exception_pdu(request.function, wire.ILLEGAL_VALUE), {}
+        try:
+            answer, following = device.answer(table, address, count)
+        except IllegalAddressError:
+            return wire.exception_pdu(request.function, wire.ILLEGAL_ADDRESS), {}
+        words = answer.words
+        if fault is not None:
+            words = damaged_words(fault, words, following, address=address, points=answer.points, table=table)
+        return wire.answer_pdu(request.function, words), answer.values
+
+    def _exchange(
+        self,
+        request: wire.Request,
+        now: float,
+        values: Mapping[str, Value],
+        fault: Fault | None,
+        sent: bytes,
+    ) -> Exchange:
+        address, count = request.span
+        return Exchange(request.unit, request.function, address, count, now, values, fault, sent)
+
+
+def _bites(fault: Fault, table: Table | None, framing: wire.Framing) -> bool:
+    """Whether the fault makes a difference to this request."""
+    if fault.kind is FaultKind.WRONG_TRANSACTION:
+        return not framing.has_checksum
+    return fault.kind not in GARBAGE_KINDS or (table is not None and not table.holds_bits)
