@@ -18,7 +18,7 @@ from poller.errors import DecodeError
 from poller.filters import Accepted, Memory, NoValue, Reason, Rejected, Verdict, find_impossible, judge
 from poller.identity import note_serial
 from poller.kept import keep, restore
-from poller.tracker import Folded, Rejection, Snapshot, Tracker, make_state, new_tracker, note_silence
+from poller.states import Folded, Rejection, Snapshot, Tracker, make_state, new_tracker, note_silence
 from readings.reading import Value
 from readings.release import RELEASED_MS
 

@@ -13,10 +13,10 @@ from poller.energy import HOUR_S, Count
 from poller.errors import FilterStateError
 from poller.filters import Memory
 from poller.identity import Identity
-from poller.tracker import Tracker, new_tracker
+from poller.states import Tracker, new_tracker
 
 
-class Kept(msgspec.Struct, frozen=True):
+class FilterState(msgspec.Struct, frozen=True):
     """The part of a tracker that outlives its run.
 
     Attributes:
@@ -33,7 +33,9 @@ class Kept(msgspec.Struct, frozen=True):
 def keep(tracker: Tracker, now: float) -> bytes:
     """The filters' state as bytes."""
     return msgspec.json.encode(
-        Kept(now, tracker.identity.serial, dict(tracker.memories), dict(tracker.counts), dict(tracker.stamps))
+        FilterState(
+            now, tracker.identity.serial, dict(tracker.memories), dict(tracker.counts), dict(tracker.stamps)
+        )
     )
 
 
@@ -51,7 +53,7 @@ def restore(device: Device, kept: bytes, *, same_boot: bool, now: float) -> Trac
         FilterStateError: The bytes are not what `keep` gives.
     """
     try:
-        known = msgspec.json.decode(kept, type=Kept)
+        known = msgspec.json.decode(kept, type=FilterState)
     except msgspec.DecodeError as error:
         raise FilterStateError(f"{device.key}: {error}") from error
     counts = known.counts

@@ -1,0 +1,467 @@
+"""Polls and reports become states: fresh, held, null, lost."""
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poller.assemble import (
+    Folded,
+    Rejection,
+    Report,
+    Snapshot,
+    Stamped,
+    fold_poll,
+    fold_report,
+    fold_silence,
+    keep,
+    new_tracker,
+    restore,
+)
+from poller.blocks import BlockFailure, BlockOutcome, BlockRead, FailureReason, Poll, RegisterBlock
+from poller.device import Device
+from poller.errors import FilterStateError
+from poller.points import Table
+from poller.profile import load_profile
+from readings.reading import DeviceKey
+from readings.release import RELEASED_MS
+
+START = 1000.0
+
+
+def device(profile: str, *, without: tuple[str, ...] = (), interval_s: float = 30.0) -> Device:
+    known = load_profile(profile)
+    return Device(
+        DeviceKey(known.kind, "d"), "D", known, known.choose(less=without), interval_s, bus="b", unit=1
+    )
+
+
+METER = device("wago-879")
+HEAT_PUMP = device("lg-r290", interval_s=10.0)
+SENSOR = device("shelly-blu-ht", interval_s=450.0)
+
+
+def block(of: Device, table: Table, start: int, count: int) -> RegisterBlock:
+    points = [one.point for one in of.fields.values() if one.point]
+    inside = (one for one in points if one.table is table and start <= one.address < start + count)
+    return RegisterBlock(table, start, count, tuple(inside))
+
+
+POWER = block(METER, Table.HOLDING, 0x5008, 18)
+FACTOR = block(METER, Table.HOLDING, 0x502A, 2)
+ENERGY = block(METER, Table.HOLDING, 0x6000, 12)
+
+
+def floats(blocks: RegisterBlock, values: Mapping[str, float]) -> tuple[int, ...]:
+    """The words that a meter sends for these values; 0 where none is given."""
+    words = [0] * blocks.count
+    for point in blocks.points:
+        start = point.address - blocks.address
+        words[start : start + 2] = struct.unpack(">HH", struct.pack(">f", values.get(point.name, 0.0)))
+    return tuple(words)
+
+
+GOOD = {
+    "frequency_hz": 50.0,
+    "power_total_kw": 2.3,
+    "power_L1_kw": 1.0,
+    "power_L2_kw": 0.8,
+    "power_L3_kw": 0.5,
+    "power_factor": 0.97,
+    "energy_total_kwh": 100.0,
+    "energy_L1_kwh": 40.0,
+    "energy_L2_kwh": 30.0,
+    "energy_L3_kwh": 30.0,
+}
+
+
+@dataclass
+class Polls:
+    """A meter that is polled every 30 s; each call is one poll."""
+
+    of: Device = METER
+    blocks: tuple[RegisterBlock, ...] = (POWER, FACTOR, ENERGY)
+    due: float = START
+    folded: Folded = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folded = Folded(new_tracker(self.of, START), None, None)
+
+    def poll(
+        self, *, fail: tuple[RegisterBlock, ...] = (), serial: str | None = None, **changes: float
+    ) -> Folded:
+        outcomes: list[BlockOutcome] = []
+        for place, one in enumerate(self.blocks):
+            at = self.due + 0.1 * (place + 1)
+            if one in fail:
+                outcomes.append(BlockFailure(one, FailureReason.TIMEOUT, "silent", at))
+            else:
+                outcomes.append(BlockRead(one, floats(one, GOOD | changes), at))
+        identity = {} if serial is None else {"serial_number": serial}
+        poll = Poll(self.due, self.due + 0.5, tuple(outcomes), identity)
+        self.folded = fold_poll(self.of, self.folded.tracker, poll)
+        self.due += self.of.interval_s
+        return self.folded
+
+    def dead(self) -> Folded:
+        return self.poll(fail=self.blocks)
+
+    def warm(self) -> "Polls":
+        """Until the energy counts are believed."""
+        for _ in range(3):
+            self.poll(serial="A")
+        return self
+
+
+def state(folded: Folded) -> Snapshot:
+    assert folded.snapshot is not None
+    return folded.snapshot
+
+
+def test_a_whole_poll_makes_a_state_of_fresh_values_at_the_end_of_its_last_block():
+    polls = Polls().warm()
+    made = state(polls.poll())
+    assert made.values == GOOD | {"energy_total_raw_kwh": 100.0}
+    assert made.held == frozenset()
+    assert made.taken == pytest.approx(polls.due - 30 + 0.3)
+    assert made.time_ms is None
+
+
+def test_every_field_stands_in_every_state_in_the_profiles_order():
+    for folded in (Polls().poll(), Polls().poll(fail=(POWER, ENERGY))):
+        assert list(state(folded).values) == list(METER.fields)
+
+
+def test_a_failed_block_is_held_for_two_intervals_then_null():
+    polls = Polls().warm()
+    for _ in range(2):
+        made = state(polls.poll(fail=(POWER,), power_factor=0.96))
+        assert made.values["power_total_kw"] == 2.3
+        assert made.held == {point.name for point in POWER.points}
+        assert made.values["power_factor"] == 0.96
+    made = state(polls.poll(fail=(POWER,)))
+    assert made.values["power_total_kw"] is None
+    assert made.held == frozenset()
+    assert state(polls.poll()).values["power_total_kw"] == 2.3
+
+
+def test_the_time_is_that_of_the_last_block_that_was_read():
+    polls = Polls().warm()
+    assert state(polls.poll(fail=(FACTOR, ENERGY))).taken == pytest.approx(polls.due - 30 + 0.1)
+
+
+def test_a_rejected_field_is_held_and_counted_with_its_reason():
+    polls = Polls().warm()
+    folded = polls.poll(power_total_kw=1e30, power_L1_kw=0.0)
+    made = state(folded)
+    assert (made.values["power_total_kw"], made.values["power_L1_kw"]) == (2.3, 1.0)
+    assert made.held == {"power_total_kw", "power_L1_kw"}
+    assert set(folded.rejections) == {Rejection("power_total_kw", "range"), Rejection("power_L1_kw", "low")}
+
+
+def test_a_suspect_block_is_held_as_a_whole_and_leaves_the_time_to_the_others():
+    polls = Polls().warm()
+    folded = polls.poll(energy_L3_kwh=math.nan, energy_total_kwh=100.1, power_total_kw=2.4)
+    made = state(folded)
+    assert made.values["power_total_kw"] == 2.4
+    assert made.held == {point.name for point in ENERGY.points} | {"energy_total_raw_kwh"}
+    assert made.taken == pytest.approx(polls.due - 30 + 0.2)
+    assert Rejection("energy_L3_kwh", "not_a_number") in folded.rejections
+    assert Rejection("energy_total_kwh", "suspect_block") in folded.rejections
+
+
+def test_a_suspect_block_breaks_a_confirmation():
+    polls = Polls().warm()
+    polls.poll(power_total_kw=0.0)
+    polls.poll(power_total_kw=0.0, frequency_hz=3.0)
+    assert polls.poll(power_total_kw=0.0).rejections == (Rejection("power_total_kw", "low"),)
+    assert state(polls.poll(power_total_kw=0.0)).values["power_total_kw"] == 0.0
+
+
+def test_a_poll_in_which_nothing_was_read_makes_no_state_until_the_device_is_lost():
+    polls = Polls().warm()
+    polls.poll()
+    assert polls.dead().snapshot is None
+    assert polls.folded.online is True
+    lost = polls.dead()
+    assert state(lost) == Snapshot(polls.due - 30 + 0.5, None, dict.fromkeys(METER.fields), frozenset())
+    assert lost.online is False
+    for _ in range(5):
+        assert polls.dead().snapshot is None
+        assert polls.folded.online is False
+    back = polls.poll(fail=(POWER,))
+    assert back.online is True
+    assert state(back).values["power_total_kw"] is None, "nothing from before is held"
+
+
+def test_a_device_that_never_answers_is_lost_after_two_intervals_from_the_start():
+    polls = Polls()
+    assert [(one.snapshot is None, one.online) for one in (polls.dead() for _ in range(4))] == [
+        (True, None),
+        (True, None),
+        (False, False),
+        (True, False),
+    ]
+
+
+def test_jitter_decides_nothing():
+    """Ages count on the timetable: a poll that ends later than the last does not change what is held."""
+    for late in (-0.2, 0.0, 0.2):
+        polls = Polls().warm()
+        for number in range(3):
+            poll = Poll(
+                polls.due,
+                polls.due + 0.3 + late,
+                (BlockRead(FACTOR, floats(FACTOR, GOOD), polls.due + late),),
+            )
+            polls.folded = fold_poll(METER, polls.folded.tracker, poll)
+            polls.due += 30.0
+            assert (state(polls.folded).values["power_total_kw"] is None) == (number == 2)
+
+
+def test_availability_waits_for_the_first_good_block():
+    polls = Polls(blocks=(POWER,))
+    assert polls.poll(frequency_hz=0.0).online is None
+    assert polls.poll().online is True
+    assert polls.poll(frequency_hz=0.0).online is True
+
+
+def test_an_answer_that_does_not_fill_its_block_was_not_read():
+    polls = Polls().warm()
+    poll = Poll(polls.due, polls.due, (BlockRead(FACTOR, (1,), polls.due),))
+    folded = fold_poll(METER, polls.folded.tracker, poll)
+    assert folded.snapshot is None
+    assert folded.rejections == (Rejection("power_factor", "undecodable"),)
+
+
+WATER = block(HEAT_PUMP, Table.INPUT, 0, 14)
+
+
+def heat_pump(flow: int, back: int, tracker=None, due: float = START) -> Folded:
+    """A poll of the heat pump's temperatures, in tenths of a degree."""
+    words = (0, 2, back, flow, 0, 0, 0, 0, 153, 0, 0, 0, 50, 16)
+    poll = Poll(due, due, (BlockRead(WATER, words, due),))
+    return fold_poll(HEAT_PUMP, tracker or new_tracker(HEAT_PUMP, due), poll)
+
+
+def test_a_derived_field_has_the_decimals_of_its_inputs_and_is_held_with_them():
+    folded = heat_pump(353, 301)
+    assert state(folded).values["temperature_delta_celsius"] == 5.2
+    folded = heat_pump(353 + 200, 301, folded.tracker, START + 10)
+    assert {"flow_temperature_celsius", "temperature_delta_celsius"} <= state(folded).held
+    assert state(folded).values["temperature_delta_celsius"] == 5.2
+
+
+def test_what_the_device_calls_no_value_is_null_at_once():
+    known = load_profile("lg-r290")
+    chosen = replace(HEAT_PUMP, fields=known.choose(more=("dhw_temperature_celsius",)))
+    dhw = block(chosen, Table.INPUT, 5, 1)
+    tracker = new_tracker(chosen, START)
+    for due, word, value in ((START, 451, 45.1), (START + 10, 0xFD77, None), (START + 20, 452, 45.2)):
+        folded = fold_poll(chosen, tracker, Poll(due, due, (BlockRead(dhw, (word,), due),)))
+        tracker = folded.tracker
+        assert state(folded).values["dhw_temperature_celsius"] == value
+        assert state(folded).held == frozenset()
+        assert folded.rejections == ()
+
+
+def test_a_replaced_meter_goes_on_counting_and_its_register_is_a_field_of_its_own():
+    polls = Polls().warm()
+    new = {"energy_total_kwh": 7.0, "energy_L1_kwh": 2.0, "energy_L2_kwh": 2.0, "energy_L3_kwh": 3.0}
+    assert polls.poll(**new).wants_identity, "a fall is judged with the serial number"
+    assert polls.poll(serial="B", **new).wants_identity, "one garbled answer is no new meter"
+    folded = polls.poll(serial="B", **new)
+    assert not folded.wants_identity
+    made = state(folded)
+    assert (made.values["energy_total_kwh"], made.values["energy_total_raw_kwh"]) == (100.0, 7.0)
+    made = state(polls.poll(**new | {"energy_total_kwh": 7.25}))
+    assert (made.values["energy_total_kwh"], made.values["energy_total_raw_kwh"]) == (100.25, 7.25)
+    assert made.held == frozenset()
+
+
+def test_a_serial_number_of_zeros_or_ones_is_a_broken_answer():
+    polls = Polls().warm()
+    for serial in ("00000000", "FFFFFFFF", "", "ffffffff"):
+        polls.poll(serial=serial)
+        assert polls.folded.tracker.identity.serial == "A"
+        assert polls.folded.tracker.identity.rumour is None
+
+
+def test_the_serial_number_is_wanted_at_start_and_after_down():
+    polls = Polls()
+    assert polls.poll().wants_identity
+    assert not polls.poll(serial="A").wants_identity
+    polls.dead()
+    polls.dead()
+    assert polls.poll().wants_identity
+    assert not polls.poll(serial="A").wants_identity
+    assert not heat_pump(353, 301).wants_identity, "its profile names none"
+
+
+def test_the_filters_remember_across_a_restart_and_nothing_is_held():
+    polls = Polls().warm()
+    kept = keep(polls.folded.tracker, polls.due)
+    tracker = restore(METER, kept, same_boot=True, now=polls.due)
+    assert tracker.online is None
+    folded = fold_poll(
+        METER, tracker, Poll(polls.due, polls.due, (BlockRead(ENERGY, floats(ENERGY, GOOD), polls.due),))
+    )
+    made = state(folded)
+    assert made.values["energy_total_kwh"] == 100.0, "no candidate: it was believed before"
+    assert made.values["power_total_kw"] is None
+    assert made.held == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("same_boot", "rise", "follows"), [(True, 10, False), (False, 10, True), (False, 50, False)]
+)
+def test_across_a_reboot_an_hour_is_assumed(same_boot, rise, follows):
+    """45 kW for an hour are 45 kWh; within a boot the clock says that only seconds went by."""
+    polls = Polls().warm()
+    kept = keep(polls.folded.tracker, polls.due)
+    now = polls.due if same_boot else 5.0
+    tracker = restore(METER, kept, same_boot=same_boot, now=now)
+    words = floats(ENERGY, GOOD | {"energy_total_kwh": 100.0 + rise})
+    made = state(fold_poll(METER, tracker, Poll(now, now, (BlockRead(ENERGY, words, now),))))
+    assert made.values["energy_total_kwh"] == (100.0 + rise if follows else None)
+
+
+def test_a_row_of_candidates_begins_anew_after_a_reboot():
+    polls = Polls().warm()
+    polls.poll(energy_total_kwh=3.0)
+    kept = keep(polls.folded.tracker, polls.due)
+    assert restore(METER, kept, same_boot=True, now=1.0).counts["energy_total_kwh"].candidate is not None
+    assert restore(METER, kept, same_boot=False, now=1.0).counts["energy_total_kwh"].candidate is None
+
+
+def test_kept_bytes_that_cannot_be_read_have_an_error_of_their_own():
+    for kept in (b"", b"{}", b'{"at": "x"}', b"\xff"):
+        with pytest.raises(FilterStateError, match="meter/d"):
+            restore(METER, kept, same_boot=True, now=0.0)
+
+
+NOW_MS = RELEASED_MS + 1_000_000
+
+
+def report(values, tracker=None, now: float = START, **more) -> Folded:
+    time_ms, now_ms = more.get("time_ms"), more.get("now_ms", NOW_MS)
+    return fold_report(SENSOR, tracker or new_tracker(SENSOR, START), Report(values, time_ms), now, now_ms)
+
+
+def test_a_report_is_fresh_in_what_it_brought_and_holds_all_else():
+    folded = report({"temperature_celsius": 20.4, "humidity_percent": 63})
+    folded = report({"temperature_celsius": 20.5}, folded.tracker, START + 60)
+    made = state(folded)
+    assert made.values["temperature_celsius"] == 20.5
+    assert made.values["humidity_percent"] == 63
+    assert made.held == {"humidity_percent"}
+    assert made.values["battery_percent"] is None
+    assert (made.taken, made.time_ms, folded.online) == (START + 60, None, True)
+
+
+def test_a_value_whose_own_time_has_not_moved_was_not_measured_again():
+    folded = report({"temperature_celsius": Stamped(20.4, NOW_MS - 5000), "rssi_dbm": -49})
+    assert state(folded).time_ms == NOW_MS - 5000
+    folded = report({"temperature_celsius": Stamped(20.4, NOW_MS - 5000), "rssi_dbm": -50}, folded.tracker)
+    assert state(folded).held == {"temperature_celsius"}
+
+
+def test_a_gateway_that_repeats_what_it_knows_does_not_keep_a_sensor_alive():
+    folded = report({"temperature_celsius": Stamped(20.4, NOW_MS)})
+    for minute in range(1, 15):
+        folded = report({"temperature_celsius": Stamped(20.4, NOW_MS)}, folded.tracker, START + 60 * minute)
+        assert folded.snapshot is None
+        assert folded.online is True
+    folded = report({"temperature_celsius": Stamped(20.4, NOW_MS)}, folded.tracker, START + 900)
+    assert (folded.online, set(state(folded).values.values())) == (False, {None})
+
+
+def test_a_repeated_value_is_known_again_after_a_restart():
+    folded = report({"temperature_celsius": Stamped(20.4, NOW_MS)})
+    tracker = restore(SENSOR, keep(folded.tracker, START), same_boot=False, now=3.0)
+    assert report({"temperature_celsius": Stamped(20.4, NOW_MS)}, tracker, 3.0).snapshot is None
+
+
+@pytest.mark.parametrize(
+    ("what", "time_ms", "now_ms", "kept", "replaced"),
+    [
+        ("its own time", NOW_MS - 60_000, NOW_MS, True, False),
+        ("a minute ahead is a clock's right", NOW_MS + 60_000, NOW_MS, True, False),
+        ("more is not", NOW_MS + 60_001, NOW_MS, False, True),
+        ("nor is a time before the release", RELEASED_MS - 1, NOW_MS, False, True),
+        ("without a clock nothing can be said of it", NOW_MS, None, False, False),
+        ("but what is before the release is wrong", RELEASED_MS - 1, None, False, True),
+    ],
+)
+def test_a_sources_time_that_cannot_be_gives_way_to_the_time_of_arrival(
+    what, time_ms, now_ms, kept, replaced
+):
+    folded = report({"temperature_celsius": 20.4}, time_ms=time_ms, now_ms=now_ms)
+    assert state(folded).time_ms == (time_ms if kept else None), what
+    assert folded.time_replaced is replaced, what
+
+
+def test_what_a_source_reports_passes_the_same_filters():
+    folded = report({"temperature_celsius": 3276.7, "humidity_percent": math.nan, "battery_percent": None})
+    assert set(state(folded).values.values()) == {None}
+    assert set(folded.rejections) == {
+        Rejection("temperature_celsius", "range"),
+        Rejection("humidity_percent", "not_a_number"),
+    }
+
+
+def test_a_silent_source_is_lost_once_after_its_limit():
+    tracker = report({"temperature_celsius": 20.4}).tracker
+    assert fold_silence(SENSOR, tracker, START + 899).snapshot is None
+    lost = fold_silence(SENSOR, tracker, START + 900)
+    assert (lost.online, set(state(lost).values.values())) == (False, {None})
+    assert fold_silence(SENSOR, lost.tracker, START + 2000).snapshot is None
+    assert report({"temperature_celsius": 20.4}, lost.tracker, START + 2001).online is True
+
+
+def test_a_report_of_unknown_fields_says_nothing():
+    assert report({"colour": 3}).snapshot is None
+
+
+WORD = st.sampled_from([0, 1, 0x3F80, 0x4248, 0x42C8, 0x7FC0, 0x7F80, 0xFF80, 0xFFFF, 0x1391])
+OUTCOME = st.tuples(
+    st.sampled_from([POWER, FACTOR, ENERGY]),
+    st.lists(WORD, min_size=18, max_size=18),
+    st.sampled_from([0, 0, 0, 1, -1]),
+)
+POLL = st.tuples(
+    st.lists(OUTCOME, max_size=3, unique_by=lambda one: one[0].address),
+    st.sampled_from([None, "A", "B", "00000000"]),
+    st.sampled_from([30.0, 60.0, 300.0, 8000.0]),
+    st.sampled_from(["run", "run", "restart", "reboot"]),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(POLL, max_size=25))
+def test_whatever_is_polled_a_state_is_whole_finite_and_never_falls(polls):
+    tracker, now, energy = new_tracker(METER, START), START, 0.0
+    for outcomes, serial, pause, before in polls:
+        now += pause
+        if before != "run":
+            tracker = restore(METER, keep(tracker, now), same_boot=before == "restart", now=now)
+        reads = tuple(
+            BlockRead(one, tuple(words[: one.count + cut]), now + place / 10)
+            for place, (one, words, cut) in enumerate(outcomes)
+        )
+        identity = {} if serial is None else {"serial_number": serial}
+        folded = fold_poll(METER, tracker, Poll(now, now + 1, reads, identity))
+        tracker = folded.tracker
+        if folded.snapshot is None:
+            continue
+        values, held = folded.snapshot.values, folded.snapshot.held
+        assert list(values) == list(METER.fields)
+        assert all(value is None or math.isfinite(value) for value in values.values())
+        assert all(values[name] is not None for name in held)
+        if (published := values["energy_total_kwh"]) is not None:
+            assert published >= energy
+            energy = published

@@ -1,0 +1,154 @@
+"""A profile is data, and one that says too little or contradicts itself is refused in one line."""
+
+import pytest
+
+from poller.errors import ProfileError
+from poller.points import Encoding, Table
+from poller.profile import Profile, load_profile, parse_profile, profile_names
+from readings.vocabulary import VOCABULARY
+
+HEAD = 'title = "T"\nkind = "meter"\nmanufacturer = "M"\nmodel = "X"\nsources = ["a manual"]\n'
+
+
+def profile(fields: str, *, head: str = "") -> Profile:
+    return parse_profile("t", f"{HEAD}{head}[fields]\n{fields}\n")
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_profile_that_comes_along_is_right(name):
+    known = load_profile(name)
+    assert known.sources
+    for field, one in known.fields.items():
+        assert one.quantity == VOCABULARY[known.kind][field]
+        if one.difference is None and one.raw_of is None:
+            assert one.rules.range is not None, field
+
+
+@pytest.mark.parametrize("name", [one for one in profile_names() if load_profile(one).transport == "modbus"])
+def test_no_two_fields_share_a_register(name):
+    places = [
+        (one.point.table, address, one.point.bit)
+        for one in load_profile(name).fields.values()
+        if one.point
+        for address in range(one.point.address, one.point.address + one.point.registers)
+    ]
+    assert len(places) == len(set(places))
+
+
+@pytest.mark.parametrize("name", [one for one in profile_names() if load_profile(one).transport == "modbus"])
+def test_one_answer_of_zeros_publishes_nothing_that_was_not_zero(name):
+    """A broken gateway answers with zeros: a first 0 is outside the range, impossible, or waits for a second."""
+    for field, one in load_profile(name).fields.items():
+        if one.point is None or one.rules.kind == "energy" or one.rules.range[0] > 0 or one.rules.low:
+            continue
+        assert one.rules.jump is not None, field
+        assert one.rules.jump < 1, f"{field}: a whole number that changes is confirmed"
+
+
+def test_the_wagos_default_fields_are_the_originals():
+    chosen = load_profile("wago-879").choose()
+    assert set(chosen) - {"energy_total_raw_kwh"} == {
+        "power_total_kw", "power_L1_kw", "power_L2_kw", "power_L3_kw", "energy_total_kwh", "energy_L1_kwh",
+        "energy_L2_kwh", "energy_L3_kwh", "frequency_hz", "power_factor",
+    }  # fmt: skip
+
+
+def test_a_derived_field_brings_what_it_is_made_of():
+    known = load_profile("lg-r290")
+    assert "return_temperature_celsius" in known.choose(less=("return_temperature_celsius",))
+    without = ("return_temperature_celsius", "temperature_delta_celsius")
+    assert not set(without) & known.choose(less=without).keys()
+    with pytest.raises(ProfileError, match="'colour' is not a field of profile lg-r290"):
+        known.choose(("colour",))
+
+
+def test_defaults_hold_where_a_field_says_nothing():
+    head = '[defaults]\ntable = "input"\nencoding = "int32"\nword_order = "little"\nsentinels = [-1]\n'
+    known = profile(
+        "voltage_avg_v = { address = 0x10, scale = 0.1, range = [0, 300] }\n"
+        'tariff = { address = 7, table = "holding", encoding = "uint16", sentinels = [], range = [1, 4] }',
+        head=head,
+    )
+    voltage, tariff = known.fields["voltage_avg_v"].point, known.fields["tariff"].point
+    assert voltage
+    assert tariff
+    assert (voltage.table, voltage.encoding, voltage.word_order) == (Table.INPUT, Encoding.INT32, "little")
+    assert (voltage.registers, voltage.sentinels) == (2, (-1,))
+    assert (tariff.table, tariff.registers, tariff.sentinels) == (Table.HOLDING, 1, ())
+
+
+def test_a_whole_number_moves_in_steps_of_its_scale_and_a_bit_is_0_or_1():
+    known = profile(
+        'energy_total_kwh = { address = 0, encoding = "uint32", scale = 0.1, range = [0, 1e6], max_power_kw = 45 }'
+    )
+    assert known.fields["energy_total_kwh"].rules.resolution == 0.1
+    assert load_profile("thermostat").fields["switch_state"].rules.range == (0, 1)
+
+
+def test_a_profile_may_bring_a_quantity_of_its_own():
+    known = profile(
+        'leak_ma = { address = 0, range = [0, 300], unit = "mA", description = "Leakage current", decimals = 1 }'
+    )
+    assert known.fields["leak_ma"].quantity.short == "Leak ma"
+
+
+FLOAT = 'encoding = "float32"'
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ("power_total_kw = { address = 0, rnge = [0, 1] }", "fields.power_total_kw.rnge: unknown key"),
+        ("power_total_kw = { address = -1 }", r"fields.power_total_kw.address: .*>= 0"),
+        ("power_total_kw = {}", "expected exactly one of address, difference, raw_of"),
+        ("seq = { address = 0 }", "none of the reserved names"),
+        ("colour = { address = 0 }", "expected a unit and a description"),
+        ('tariff = { address = 0, unit = "kW" }', "unit and kind come from the vocabulary"),
+        ("tariff = { address = 0 }", "tariff.range: expected the lowest and the highest"),
+        (
+            "tariff = { address = 0, range = [4, 1] }",
+            r"range: expected \[lowest, highest\], got \[4.0, 1.0\]",
+        ),
+        (
+            f"voltage_avg_v = {{ address = 0, {FLOAT}, range = [0, 300] }}",
+            "voltage_avg_v.resolution: expected",
+        ),
+        ("power_total_kw = { address = 0, range = [-45, 45] }", "power_total_kw.low: expected"),
+        ("energy_total_kwh = { address = 0, range = [0, 1e6] }", "max_power_kw: expected the power in kW"),
+        ('tariff = { address = 0, encoding = "string" }', "texts stand under"),
+        ('tariff = { address = 0, encoding = "bit" }', "tariff.bit: expected"),
+        ("tariff = { address = 0, bit = 3, range = [0, 1] }", "tariff.bit: expected"),
+        (
+            "tariff = { address = 0, scale = 0, range = [0, 1] }",
+            "tariff.scale: expected a number other than 0",
+        ),
+        (
+            f"frequency_hz = {{ address = 65535, {FLOAT}, range = [45, 65] }}",
+            "expected the value to end below 65536",
+        ),
+        ('tariff = { address = 0, range = [1, 4], live_when = "tariff" }', "live_when: expected `possible`"),
+        (
+            'tariff = { difference = ["tariff", "tariff"] }',
+            "tariff.difference: expected a field with an address",
+        ),
+        (
+            'tariff = { address = 0, range = [1, 4] }\nenergy_total_raw_kwh = { raw_of = "tariff" }',
+            "raw_of: expected an energy count",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_and_key(fields, complaint):
+    with pytest.raises(ProfileError, match=complaint) as raised:
+        profile(fields)
+    assert str(raised.value).startswith("t.toml: fields.")
+    assert "\n" not in str(raised.value)
+
+
+def test_what_reports_by_itself_has_no_addresses():
+    with pytest.raises(ProfileError, match="reports by itself"):
+        profile("tariff = { address = 0, range = [1, 4] }", head='transport = "messages"\n')
+
+
+def test_a_profile_that_is_none_names_those_there_are():
+    with pytest.raises(ProfileError, match="expected one of lg-r290, shelly-blu-ht, thermostat, wago-879"):
+        load_profile("nilan")
