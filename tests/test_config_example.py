@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-import pytest
-
-from poller.config import read_config
+from bridge.config import read_config as read_bridge_config
+from poller.config import read_config as read_poller_config
 from readings.reading import DeviceKey, Kind
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 
 
 def test_the_poller_reads_it():
-    settings = read_config(EXAMPLE, {})
+    settings = read_poller_config(EXAMPLE, {})
     (bus,) = settings.buses
     assert (bus.host, bus.port, bus.framing, bus.baud) == ("192.168.2.10", 8899, "socket", 9600)
     meter, heatpump = settings.devices
@@ -21,9 +20,9 @@ def test_the_poller_reads_it():
 
 
 def test_the_bridge_reads_it():
-    config = pytest.importorskip("bridge.config")
-    settings = config.read_config(EXAMPLE, {})
-    assert settings.receivers[0].url == "http://localhost:9090/api/v1/write"
+    settings = read_bridge_config(EXAMPLE, {})
+    assert settings.receiver is not None
+    assert settings.receiver.url == "http://localhost:9090/api/v1/write"
 
 
 def test_two_lines_are_marked_for_change():
@@ -32,7 +31,8 @@ def test_two_lines_are_marked_for_change():
 
 
 def test_containers_override_hosts_and_folders():
-    settings = read_config(
+    """What compose.yaml sets."""
+    poller = read_poller_config(
         EXAMPLE,
         {
             "HEATING_MQTT__HOST": "mosquitto",
@@ -40,6 +40,19 @@ def test_containers_override_hosts_and_folders():
             "HEATING_POLLER__DATA": "/data",
         },
     )
-    assert settings.mqtt.host == "mosquitto"
-    assert (settings.buses[0].host, settings.buses[0].port) == ("simulator", 5020)
-    assert settings.journal == Path("/data/journal.sqlite")
+    assert poller.mqtt.host == "mosquitto"
+    assert (poller.buses[0].host, poller.buses[0].port) == ("simulator", 5020)
+    assert poller.journal == Path("/data/journal.sqlite")
+
+    bridge = read_bridge_config(
+        EXAMPLE,
+        {
+            "HEATING_MQTT__HOST": "mosquitto",
+            "HEATING_BRIDGE__DATA": "/data",
+            "HEATING_BRIDGE__LISTEN": "0.0.0.0:9100",
+            "HEATING_REMOTE_WRITE__0__URL": "http://prometheus:9090/api/v1/write",
+        },
+    )
+    assert bridge.store == Path("/data/store.sqlite")
+    assert bridge.receiver is not None
+    assert bridge.receiver.url == "http://prometheus:9090/api/v1/write"
