@@ -51,6 +51,10 @@ class Row:
     held: frozenset[str] = frozenset()
     own_ms: int | None = None
 
+    def time_ms(self, clock: WallTime) -> int | None:
+        """Its wall time; `None` while the clock is not trusted."""
+        return self.own_ms if clock.is_trusted and self.own_ms is not None else clock.at(self.taken)
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -76,15 +80,17 @@ class Journal:
     Every method opens the file where it is not open, and raises JournalError
     when the disk does not do what was asked. Then nothing was written.
 
+    Attributes:
+        stream: This run's random id.
+
     Args:
         path: The SQLite file; its folder is made.
-        stream: This run's random id.
         boot: This boot's id: monotonic times of one boot can be compared.
     """
 
     def __init__(self, path: Path, *, stream: str, boot: str) -> None:
+        self.stream = stream
         self._path = path
-        self._stream = stream
         self._boot = boot
         self._connection: sqlite3.Connection | None = None
         self._last: dict[DeviceKey, int] = {}
@@ -180,7 +186,7 @@ class Journal:
                 if device is not None:
                     shrunk.add(device)
             with _transaction(connection):
-                upkeep.forget_empty_streams(connection, self._stream)
+                upkeep.forget_empty_streams(connection, self.stream)
             keys = frozenset(rows_of.device_key(connection, device) for device in shrunk)
             return Pruned(sum(aged.values()), cut, no_time, keys)
 
@@ -202,9 +208,9 @@ class Journal:
         self, connection: sqlite3.Connection, row: Row, last: dict[DeviceKey, int], clock: WallTime
     ) -> DeviceState:
         seq = last[row.key] = last.get(row.key, 0) + 1
-        time_ms = row.own_ms if clock.is_trusted and row.own_ms is not None else clock.at(row.taken)
-        stream = rows_of.make_stream(connection, self._stream, self._boot)
-        state = DeviceState(time_ms, self._stream, seq, dict(row.values), row.held)
+        time_ms = row.time_ms(clock)
+        stream = rows_of.make_stream(connection, self.stream, self._boot)
+        state = DeviceState(time_ms, self.stream, seq, dict(row.values), row.held)
         rows_of.insert_state(connection, row.key, state, stream=stream, taken=row.taken)
         return state if time_ms is not None else replace(state, seq=None)
 

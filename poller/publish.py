@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from poller.device import Device, describe_device
+from poller.errors import JournalError
 from readings.broker import Message
 from readings.health import Health, Tally, encode_health
 from readings.payload import OFFLINE, ONLINE, StreamRange, encode_info, encode_journal, encode_state
@@ -20,8 +21,8 @@ from readings.topics import Leaf, Program, ProgramLeaf, Topics
 LIST_EVERY_S = 60.0
 HEALTH_EVERY_S = 30.0
 
-Ranges = Callable[[DeviceKey], Sequence[StreamRange] | None]
-"""What the journal holds of a device; `None` while it cannot say."""
+Ranges = Callable[[DeviceKey], Sequence[StreamRange]]
+"""What the journal holds of a device; JournalError when it cannot say."""
 
 
 class Broker(Protocol):
@@ -136,9 +137,12 @@ class Publisher:
         self._to_list.clear()
 
     def _list(self, key: DeviceKey) -> None:
-        ranges = self._ranges(key)
-        if ranges is not None:
-            self._say(self._topics.device(key, Leaf.JOURNAL), encode_journal(ranges))
+        try:
+            ranges = self._ranges(key)
+        except JournalError:
+            # Whoever writes the journal reports its state; the next list is due in a minute.
+            return
+        self._say(self._topics.device(key, Leaf.JOURNAL), encode_journal(ranges))
 
     def _say_online(self, key: DeviceKey) -> None:
         payload = ONLINE if self._online[key] else OFFLINE

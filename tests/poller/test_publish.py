@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from poller.device import Device
+from poller.errors import JournalError
 from poller.profile import load_profile
 from poller.publish import Publisher, will
 from readings.broker import Delivery, Message, Session
@@ -65,15 +66,21 @@ class Stage:
 
     broker: FakeBroker
     tally: Tally
-    listed: dict[DeviceKey, tuple[StreamRange, ...] | None]
+    listed: dict[DeviceKey, tuple[StreamRange, ...]]
     publisher: Publisher
 
 
 def make_stage(broker: FakeBroker | Session, *devices: Device) -> Stage:
     tally = Tally(POLLER_HEALTH)
     listed = {one.key: (StreamRange("k3f9", 1, 7),) for one in devices}
+
+    def ranges(key: DeviceKey) -> tuple[StreamRange, ...]:
+        if key not in listed:
+            raise JournalError("it cannot be read")
+        return listed[key]
+
     publisher = Publisher(
-        broker, Topics("heating"), "house", devices, stream="k3f9", ranges=listed.get, tally=tally
+        broker, Topics("heating"), "house", devices, stream="k3f9", ranges=ranges, tally=tally
     )
     return Stage(broker, tally, listed, publisher)
 
@@ -149,7 +156,7 @@ def test_a_list_that_shrinks_is_said_at_once(stage):
 
 
 def test_a_journal_that_cannot_say_what_it_holds_is_not_called_empty(stage):
-    stage.listed[METER.key] = None
+    del stage.listed[METER.key]
     stage.publisher.attend(0)
     assert "meter/wp/journal" not in stage.broker.topics()
 

@@ -1,0 +1,258 @@
+"""The journal's thread: from what the devices brought to committed and published states.
+
+The bus threads only put what they read into a queue in memory, so that
+neither a slow disk nor the broker delays a poll. A full queue drops what comes
+and counts it.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from poller.assemble import Folded
+from poller.device import Device
+from poller.errors import JournalError
+from poller.journal import Journal, Kept, Row
+from poller.publish import Publisher
+from poller.trackers import Brought
+from poller.walltime import SETTLE_S, ClockReading, WallTime, judge_clock
+from readings.health import Tally
+from readings.reading import DeviceKey, DeviceState
+
+_log = logging.getLogger(__name__)
+
+QUEUE_SIZE = 2000
+"""What may wait for a slow disk: an hour or two of a house, some megabytes."""
+
+GROUP_S = 0.5
+"""How long a group of rows stays open after its first one."""
+
+ROUND_S = 0.25
+"""How often to look around when nothing comes."""
+
+LISTEN_EVERY_S = 1.0
+UPKEEP_EVERY_S = 30.0
+
+
+class Clock(Protocol):
+    """The machine's clocks."""
+
+    def read(self) -> ClockReading:
+        """Both clocks now."""
+
+
+class Folding(Protocol):
+    """What makes states of what was brought: `poller.trackers.Trackers`."""
+
+    def restore(self, kept: Mapping[DeviceKey, Kept], now: float) -> None:
+        """Begin where an earlier run ended."""
+
+    def fold(self, device: Device, brought: Brought, clock: WallTime) -> Folded:
+        """What a poll or a report makes."""
+
+    def listen(self, now: float) -> Iterator[tuple[Device, Folded]]:
+        """What the silence of the sources makes."""
+
+    def keep(self, keys: Iterable[DeviceKey], now: float) -> dict[DeviceKey, bytes]:
+        """The filter states."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the journal keeps, and how long an unsynchronised clock must be steady."""
+
+    age_s: float
+    size_bytes: int
+    settle_s: float = SETTLE_S
+
+
+class Recorder:
+    """Folds, journals and publishes; everything but `offer` runs in its own thread.
+
+    Args:
+        queue_size: How much may wait.
+        group_s: How long a group of rows stays open after its first one.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        trackers: Folding,
+        publisher: Publisher,
+        *,
+        clock: Clock,
+        limits: Limits,
+        tally: Tally,
+        queue_size: int = QUEUE_SIZE,
+        group_s: float = GROUP_S,
+    ) -> None:
+        self._journal = journal
+        self._trackers = trackers
+        self._publisher = publisher
+        self._clock = clock
+        self._limits = limits
+        self._tally = tally
+        self._group_s = group_s
+        self._queue: queue.Queue[tuple[Device, Brought]] = queue.Queue(queue_size)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self.run, name="journal", daemon=True)
+        self._walltime: WallTime | None = None
+        self._started = clock.read().monotonic
+        self._listen_due = self._upkeep_due = self._started
+        self._is_dropping = False
+        self._trouble = ""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin in the background; opening the journal may take its time there."""
+        self._thread.start()
+
+    def stop(self, within_s: float) -> None:
+        """Record what waits, and end."""
+        self._stopping.set()
+        if self.is_alive:
+            self._thread.join(within_s)
+
+    def offer(self, device: Device, brought: Brought) -> bool:
+        """Hand over what a device brought; never waits.
+
+        Returns:
+            False when the queue is full: it is dropped then, and counted.
+        """
+        try:
+            self._queue.put_nowait((device, brought))
+        except queue.Full:
+            self._tally.count("poller_states_dropped_total", device=device.key.name)
+            if not self._is_dropping:
+                _log.error("journal: the disk is too slow, readings are dropped")
+            self._is_dropping = True
+            return False
+        if self._is_dropping:
+            _log.warning("journal: readings are taken again")
+        self._is_dropping = False
+        return True
+
+    def run(self) -> None:
+        """The thread's work, until `stop`."""
+        self.open()
+        while not (self._stopping.is_set() and self._queue.empty()):
+            self.work(ROUND_S)
+        self._journal.close()
+
+    def open(self) -> None:
+        """Take the filter states of the last run from the journal."""
+        kept: Mapping[DeviceKey, Kept] = {}
+        try:
+            kept = self._journal.kept()
+        except JournalError as error:
+            self._note(str(error))
+        self._trackers.restore(kept, self._clock.read().monotonic)
+
+    def work(self, wait_s: float) -> None:
+        """One round: wait for something, record it, publish it, and do what is due."""
+        batch = self._collect(wait_s)
+        clock = self._judge_clock()
+        now = self._clock.read().monotonic
+        if self._queue.empty() and now >= self._listen_due:
+            self._listen_due = now + LISTEN_EVERY_S
+            batch += self._trackers.listen(now)
+        self._record(batch, clock, now)
+        if now >= self._upkeep_due:
+            self._upkeep_due = now + UPKEEP_EVERY_S
+            self._keep_up(clock)
+        self._publisher.attend(now)
+
+    def _collect(self, wait_s: float) -> list[tuple[Device, Folded]]:
+        """Fold what comes, until a group's time is over."""
+        batch: list[tuple[Device, Folded]] = []
+        ends = self._clock.read().monotonic + wait_s
+        while True:
+            wait_s = ends - self._clock.read().monotonic
+            try:
+                device, brought = self._queue.get(timeout=wait_s) if wait_s > 0 else self._queue.get_nowait()
+            except queue.Empty:
+                return batch
+            if not batch:
+                ends = self._clock.read().monotonic + (0 if self._stopping.is_set() else self._group_s)
+            batch.append((device, self._trackers.fold(device, brought, self._judge_clock())))
+            if len(batch) >= QUEUE_SIZE:
+                return batch
+
+    def _record(self, batch: Sequence[tuple[Device, Folded]], clock: WallTime, now: float) -> None:
+        """Commit a group, then publish it."""
+        rows = [
+            Row(device.key, one.snapshot.taken, one.snapshot.values, one.snapshot.held, one.snapshot.time_ms)
+            for device, one in batch
+            if one.snapshot is not None
+        ]
+        states = iter(self._commit(rows, clock, now))
+        for device, folded in batch:
+            if folded.online is not None:
+                self._publisher.set_online(device.key, online=folded.online)
+            if folded.snapshot is not None:
+                self._publisher.send(device.key, next(states))
+
+    def _commit(self, rows: Sequence[Row], clock: WallTime, now: float) -> Sequence[DeviceState]:
+        """Give the rows their identity; without one, when the disk refuses, they are only shown."""
+        if self._trouble and not rows:
+            return ()
+        try:
+            kept = self._trackers.keep({row.key for row in rows}, now)
+            states = self._journal.commit(rows, kept, clock)
+        except JournalError as error:
+            self._tally.count("poller_journal_failures_total")
+            self._note(str(error))
+            return [
+                DeviceState(row.time_ms(clock), self._journal.stream, None, row.values, row.held)
+                for row in rows
+            ]
+        self._note("")
+        for row in rows:
+            self._tally.count("poller_states_journaled_total", device=row.key.name)
+        return states
+
+    def _judge_clock(self) -> WallTime:
+        before = self._walltime
+        now = judge_clock(
+            before, self._clock.read(), newest_ms=self._journal.newest_ms, settle_s=self._limits.settle_s
+        )
+        if before is None or before.is_trusted is not now.is_trusted:
+            _log.info(
+                "clock: %s", "trusted" if now.is_trusted else "not trusted yet; readings wait for their time"
+            )
+        if before is not None and now.jumps > before.jumps:
+            self._tally.count("poller_clock_jumps_total")
+            _log.warning("clock: jumped by %.0f s", (now.offset_ms - before.offset_ms) / 1000)
+        self._walltime = now
+        return now
+
+    def _keep_up(self, clock: WallTime) -> None:
+        """Keep the journal within its limits, and the health figures true."""
+        try:
+            pruned = self._journal.prune(max_age_s=self._limits.age_s, max_bytes=self._limits.size_bytes)
+            self._tally.set("poller_journal_rows", self._journal.rows())
+        except JournalError as error:
+            self._note(str(error))
+        else:
+            self._publisher.list_soon(pruned.shrunk)
+            for reason, count in (("age", pruned.age), ("size", pruned.size), ("no_time", pruned.no_time)):
+                if count:
+                    self._tally.count("poller_journal_pruned_total", count, reason=reason)
+        self._tally.set("poller_journal_bytes", self._journal.file_bytes())
+        self._tally.set("poller_clock_trusted", clock.is_trusted)
+        self._tally.set("poller_start_time_seconds", (clock.offset_ms / 1000) + self._started)
+
+    def _note(self, trouble: str) -> None:
+        """Log a change of the journal's state once."""
+        if trouble and not self._trouble:
+            _log.error("journal: cannot be used, readings are shown and not kept: %s", trouble)
+        elif self._trouble and not trouble:
+            _log.info("journal: readings are kept again")
+        self._trouble = trouble

@@ -1,0 +1,325 @@
+"""From what the devices brought to committed and published states."""
+
+import itertools
+import json
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from poller.assemble import Folded, Snapshot, new_tracker
+from poller.blocks import Poll
+from poller.device import Device
+from poller.errors import JournalError
+from poller.journal import Journal, Kept
+from poller.profile import load_profile
+from poller.publish import Publisher
+from poller.recorder import Limits, Recorder
+from poller.walltime import ClockReading, WallTime
+from readings.broker import Message
+from readings.health import POLLER_HEALTH, Tally
+from readings.payload import StreamRange, decode_state
+from readings.reading import DeviceKey, DeviceState, Kind
+from readings.release import RELEASED_MS
+from readings.topics import Topics
+from tests.conftest import wait_until
+
+PROFILE = load_profile("wago-879")
+WP = DeviceKey(Kind.METER, "wp")
+METER = Device(WP, "Meter", PROFILE, {"power_total_kw": PROFILE.fields["power_total_kw"]}, 30, bus="rs485")
+SENSOR = Device(DeviceKey(Kind.SENSOR, "hall"), "Hall", load_profile("shelly-blu-ht"), {}, 450)
+
+
+def poll(power: float, at: float = 0.0) -> Poll:
+    """A poll that stands for one value; the fake trackers below read it from `due`."""
+    return Poll(due=power, ended=at, outcomes=())
+
+
+@dataclass
+class FakeClock:
+    monotonic: float = 1000.0
+    wall_ms: int = RELEASED_MS + 1_000_000
+    synchronised: bool = True
+
+    def read(self) -> ClockReading:
+        return ClockReading(self.wall_ms, self.monotonic, self.synchronised)
+
+    def go_on(self, seconds: float) -> None:
+        self.monotonic += seconds
+        self.wall_ms += round(seconds * 1000)
+
+
+@dataclass
+class FakeTrackers:
+    """Every poll makes a state with its power; nothing is filtered."""
+
+    restored: Mapping[DeviceKey, Kept] | None = None
+    silent: list[tuple[Device, Folded]] = field(default_factory=list)
+    folds: Iterator[int] = field(default_factory=itertools.count)
+    last: int = -1
+
+    def restore(self, kept: Mapping[DeviceKey, Kept], now: float) -> None:
+        self.restored = kept
+
+    def fold(self, device: Device, brought: Poll, clock: WallTime) -> Folded:
+        self.last = next(self.folds)
+        snapshot = Snapshot(brought.ended, None, {"power_total_kw": brought.due}, frozenset())
+        return Folded(new_tracker(device, 0), snapshot, online=True)
+
+    def listen(self, now: float) -> Iterator[tuple[Device, Folded]]:
+        yield from self.silent
+        self.silent.clear()
+
+    def keep(self, keys: Iterable[DeviceKey], now: float) -> dict[DeviceKey, bytes]:
+        return {key: str(self.last).encode() for key in keys}
+
+
+@dataclass
+class FakeBroker:
+    connection: int = 1
+    is_connected: bool = True
+    said: list[Message] = field(default_factory=list)
+
+    def publish(self, message: Message) -> bool:
+        self.said.append(message)
+        return True
+
+    def states(self) -> list[DeviceState]:
+        found = [decode_state(one.payload) for one in self.said if one.topic.endswith("/state")]
+        self.said.clear()
+        return found
+
+
+class Stage:
+    """A recorder on a real journal, with the other parts fake."""
+
+    def __init__(self, folder: Path, stream: str = "s1", queue_size: int = 100) -> None:
+        self.clock = FakeClock()
+        self.trackers = FakeTrackers()
+        self.broker = FakeBroker()
+        self.tally = Tally(POLLER_HEALTH)
+        self.journal = Journal(folder / "journal.sqlite", stream=stream, boot="b1")
+        self.publisher = Publisher(
+            self.broker,
+            Topics("heating"),
+            "house",
+            [METER, SENSOR],
+            stream=stream,
+            ranges=self.journal.listed,
+            tally=self.tally,
+        )
+        self.recorder = Recorder(
+            self.journal,
+            self.trackers,
+            self.publisher,
+            clock=self.clock,
+            limits=Limits(age_s=7 * 86400, size_bytes=10**9),
+            tally=self.tally,
+            queue_size=queue_size,
+            group_s=0,
+        )
+
+    def brings(self, *powers: float) -> list[DeviceState]:
+        """The meter brings these; what is published of it."""
+        for power in powers:
+            self.recorder.offer(METER, poll(power, self.clock.monotonic))
+        self.recorder.work(0)
+        return self.broker.states()
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.tally.value(f"poller_{name}", **labels)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    stage = Stage(tmp_path)
+    stage.recorder.open()
+    stage.recorder.work(0)
+    stage.broker.said.clear()
+    yield stage
+    stage.journal.close()
+
+
+def test_what_a_device_brought_is_committed_and_published(stage):
+    (state,) = stage.brings(1.5)
+    assert (state.stream, state.seq, state.values) == ("s1", 1, {"power_total_kw": 1.5})
+    assert state.time_ms == stage.clock.wall_ms
+    assert stage.journal.states(WP, "s1", 1, 9) == (state,)
+
+
+def test_one_group_is_one_transaction_in_order(stage):
+    states = stage.brings(1, 2, 3)
+    assert [(one.seq, one.values["power_total_kw"]) for one in states] == [(1, 1), (2, 2), (3, 3)]
+    assert stage.count("states_journaled_total", device="wp") == 3
+    assert stage.count("states_published_total", device="wp") == 3
+    assert stage.journal.kept()[WP].data == b"2", "the filters' state after the last of them"
+
+
+def test_the_filters_go_on_where_the_last_run_ended(tmp_path, stage):
+    stage.brings(1, 2)
+    stage.journal.close()
+    later = Stage(tmp_path, "s2")
+    later.recorder.open()
+    assert later.trackers.restored == {WP: Kept(b"1", same_boot=True)}
+    later.journal.close()
+
+
+def test_while_the_clock_is_not_trusted_states_are_shown_without_time_and_come_later_with_it(stage):
+    stage.clock.synchronised = False
+    stage.recorder._walltime = None
+    taken_at = stage.clock.wall_ms
+    (live,) = stage.brings(1.5)
+    assert (live.time_ms, live.seq) == (None, None)
+    assert stage.journal.listed(WP) == ()
+    stage.clock.go_on(600)
+    stage.recorder.work(0)
+    assert stage.journal.listed(WP) == (StreamRange("s1", 1, 1),)
+    (row,) = stage.journal.states(WP, "s1", 1, 1)
+    assert (row.time_ms, row.values) == (taken_at, {"power_total_kw": 1.5})
+
+
+def test_a_jump_of_the_clock_is_counted(stage):
+    stage.clock.wall_ms += 3_600_000
+    stage.recorder.work(0)
+    assert stage.count("clock_jumps_total") == 1
+
+
+def test_a_full_disk_stops_neither_polls_nor_live_states(stage, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    stage.brings(1)
+
+    def refuse(*_):
+        raise JournalError("disk full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(stage.journal, "commit", refuse)
+        first, second = stage.brings(2), stage.brings(3)
+    assert [(one.seq, one.time_ms is None) for one in first + second] == [(None, False), (None, False)]
+    assert stage.count("journal_failures_total") == 2
+    assert stage.count("states_journaled_total", device="wp") == 1
+    (after,) = stage.brings(4)
+    assert after.seq == 2
+    assert [record.message.split(":")[1] for record in caplog.records if "journal" in record.message] == [
+        " cannot be used, readings are shown and not kept",
+        " readings are kept again",
+    ]
+
+
+def test_a_journal_that_cannot_be_opened_is_tried_again(tmp_path):
+    (tmp_path / "data").write_text("in the way")
+    stage = Stage(tmp_path / "data")
+    stage.recorder.open()
+    assert stage.trackers.restored == {}
+    assert [one.seq for one in stage.brings(1)] == [None]
+    (tmp_path / "data").unlink()
+    assert [one.seq for one in stage.brings(2)] == [1]
+    stage.journal.close()
+
+
+def test_a_full_queue_drops_and_counts(tmp_path, caplog):
+    stage = Stage(tmp_path, queue_size=2)
+    stage.recorder.open()
+    assert [stage.recorder.offer(METER, poll(power)) for power in range(4)] == [True, True, False, False]
+    assert stage.count("states_dropped_total", device="wp") == 2
+    stage.brings()
+    assert stage.count("states_journaled_total", device="wp") == 2
+    assert stage.recorder.offer(METER, poll(5))
+    assert [record.message for record in caplog.records if "readings are" in record.message] == [
+        "journal: the disk is too slow, readings are dropped",
+        "journal: readings are taken again",
+    ]
+    stage.journal.close()
+
+
+def test_the_silence_of_a_source_makes_its_state(stage):
+    nothing = Snapshot(stage.clock.monotonic, None, {"temperature_celsius": None}, frozenset())
+    stage.trackers.silent.append((SENSOR, Folded(new_tracker(SENSOR, 0), nothing, online=False)))
+    stage.clock.go_on(1)
+    (lost,) = stage.brings()
+    assert lost.is_lost
+    assert lost.seq == 1
+
+
+def test_silence_is_judged_after_everything_that_waits(tmp_path):
+    """After a slow disk the queue holds what the sources said meanwhile."""
+    stage = Stage(tmp_path)
+    asked = []
+    stage.trackers.listen = lambda now: asked.append(stage.trackers.last) or iter(())
+    stage.recorder.open()
+    for power in range(5):
+        stage.recorder.offer(METER, poll(power))
+    stage.recorder.work(0)
+    assert asked == [4]
+    stage.journal.close()
+
+
+def test_availability_is_said_before_the_state_that_shows_it(stage):
+    stage.recorder.offer(METER, poll(1))
+    stage.recorder.work(0)
+    assert [one.topic for one in stage.broker.said] == [
+        "heating/meter/wp/availability",
+        "heating/meter/wp/state",
+    ]
+
+
+def test_what_the_list_names_was_published_before_it(stage):
+    stage.clock.go_on(60)
+    stage.recorder.offer(METER, poll(1))
+    stage.recorder.work(0)
+    topics = [one.topic.removeprefix("heating/meter/wp/") for one in stage.broker.said]
+    assert topics.index("state") < topics.index("journal")
+    journal = next(one for one in stage.broker.said if one.topic.endswith("wp/journal"))
+    assert json.loads(journal.payload) == [["s1", 1, 1]]
+
+
+def test_pruning_is_counted_and_shortens_the_list_at_once(stage):
+    stage.brings(1)
+    stage.clock.go_on(8 * 86400)
+    stage.brings(2)
+    stage.broker.said.clear()
+    stage.clock.go_on(31)
+    stage.recorder.work(0)
+    assert stage.count("journal_pruned_total", reason="age") + stage.count("journal_rows") == 2
+    assert stage.journal.listed(WP) == (StreamRange("s1", 2, 2),)
+
+
+def test_the_figures_of_its_health(stage):
+    stage.brings(1, 2)
+    stage.clock.go_on(31)
+    stage.recorder.work(0)
+    assert stage.count("journal_rows") == 2
+    assert stage.count("journal_bytes") > 4096
+    assert stage.count("clock_trusted") == 1
+    assert stage.count("start_time_seconds") == pytest.approx(RELEASED_MS / 1000 + 1000)
+
+
+def test_it_ends_when_all_that_waited_is_recorded(tmp_path):
+    stage = Stage(tmp_path)
+    for power in range(50):
+        stage.recorder.offer(METER, poll(power))
+    stage.recorder.start()
+    stage.recorder.stop(within_s=5)
+    assert not stage.recorder.is_alive
+    assert stage.count("states_journaled_total", device="wp") == 50
+
+
+def test_a_slow_disk_delays_nobody_who_offers(tmp_path, monkeypatch):
+    stage = Stage(tmp_path)
+    go_on = threading.Event()
+    commit = stage.journal.commit
+    entered = threading.Event()
+
+    def slow(*args):
+        entered.set()
+        assert go_on.wait(10)
+        return commit(*args)
+
+    monkeypatch.setattr(stage.journal, "commit", slow)
+    stage.recorder.start()
+    assert entered.wait(10)
+    assert all(stage.recorder.offer(METER, poll(power)) for power in range(20))
+    go_on.set()
+    wait_until(lambda: stage.count("states_journaled_total", device="wp") == 20)
+    stage.recorder.stop(within_s=5)
