@@ -41,9 +41,8 @@ def draw_card(device: DeviceView, history: History, moment: Moment) -> str:
     css, status = card.status()
     return (
         f'<article class="card {device.key.kind}" id="{anchor}" aria-labelledby="{anchor}-title">'
-        f'<header><div><p class="kind">{face.name}</p>'
-        f'<h3 id="{anchor}-title" dir="auto">{escape(title)}</h3></div>'
-        f'<p class="status {css}">{escape(status)}</p></header>'
+        f'<header><p class="kind">{face.name}</p><p class="status {css}">{escape(status)}</p></header>'
+        f'<h3 id="{anchor}-title" dir="auto">{escape(title)}</h3>'
         f"{body}{draw_history(device, face, history, moment)}{card.details(anchor)}</article>"
     )
 
@@ -85,10 +84,10 @@ def draw_history(device: DeviceView, face: Face, history: History, moment: Momen
     ]
     if strip:
         keys.append(f'<span class="key on">{escape(name_field(kind, face.strip))}</span>')
-    legend = f'<p class="legend">{"".join(keys)}</p>' if len(keys) > 1 else ""
+    legend = f'<p class="legend">{" ".join(keys)}</p>' if len(keys) > 1 else ""
     axis = (
-        f'<figcaption><span>{hours} ago</span><span class="range">{escape(str(low))} … {escape(str(high))}</span>'
-        "<span>now</span></figcaption>"
+        f'<figcaption><span>{hours} ago</span> <span class="range">{escape(str(low))} … {escape(str(high))}</span>'
+        " <span>now</span></figcaption>"
     )
     return f'<figure class="history">{legend}{drawn}{axis}</figure>'
 
@@ -109,7 +108,7 @@ class _Card:
             return "off", "poller offline"
         if device.is_online is False or device.absence is Absence.LOST:
             return "off", "offline"
-        word = "online" if device.is_online else "availability unknown"
+        word = "online" if device.is_online else "not known yet"
         if device.absence is not None:
             return "wait", word
         newest = max((device.measured.get(name, 0.0) for name in device.values), default=0.0)
@@ -140,7 +139,7 @@ class _Card:
             for name in present
         )
         return (
-            f'<p class="lead"><span class="what">{escape(name_field(self._kind, lead))}</span>{large}</p>'
+            f'<p class="lead"><span class="what">{escape(name_field(self._kind, lead))}</span> {large}</p>'
             + (f'<ul class="flags">{flags}</ul>' if flags else "")
             + (f'<dl class="figures">{figures}</dl>' if figures else "")
         )
@@ -182,7 +181,8 @@ class _Card:
         if name not in self._device.values:
             return '<span class="number none">&ndash;</span>'
         figure = self._show(name, large=True)
-        unit = f' <span class="unit">{escape(figure.unit)}</span>' if figure.unit else ""
+        # The space is as wide as the type it stands in: the unit's.
+        unit = f'<span class="unit">&nbsp;{escape(figure.unit)}</span>' if figure.unit else ""
         return f'<span class="number">{escape(figure.text)}{unit}</span>{self._held(name)}'
 
     def _figure(self, name: str) -> str:
@@ -202,6 +202,8 @@ class _Card:
         label = escape(name_field(self._kind, name))
         if self._fields[name].kind != "bit":
             return f'<li class="word">{escape(str(self._show(name, large=False)))}{self._held(name)}</li>'
+        if name in ALARMS and not value:
+            return ""  # no news
         css = "off" if not value else "alarm" if name in ALARMS else "on"
         return f'<li class="{css}">{label} <b>{escape(str(self._show(name, large=False)))}</b>{self._held(name)}</li>'
 

@@ -94,7 +94,7 @@ def show_age(seconds: float) -> str:
     return f"{seconds / 86400:.0f}\u00a0d"
 
 
-def show_count(number: int, one: str, many: str) -> str:
+def show_count(number: float, one: str, many: str) -> str:
     """A number of things.
 
     >>> show_count(1, "reading", "readings"), show_count(2300, "reading", "readings")

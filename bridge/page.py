@@ -1,7 +1,7 @@
 """The page for people: server-made HTML that reloads its own middle."""
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import tzinfo
 from hashlib import sha256
 from html import escape
@@ -13,9 +13,22 @@ from bridge.status import BridgeStatus
 from bridge.style import ICONS, SCRIPT, STYLE
 from bridge.trace import Point
 from bridge.verdict import Verdict, judge_completeness
+from readings.health import Health
 from readings.reading import DeviceKey, Kind
 
 _LARGE = (Kind.METER, Kind.HEATPUMP)
+
+
+_POLLER_COUNTS = (
+    ("poller_journal_rows", "reading in its journal", "readings in its journal"),
+    ("poller_readings_rejected_total", "reading rejected as implausible", "readings rejected as implausible"),
+    (
+        "poller_request_failures_total",
+        "request without a usable answer",
+        "requests without a usable answer",
+    ),
+    ("poller_journal_failures_total", "commit that the disk refused", "commits that the disk refused"),
+)
 
 
 def _hash(text: str) -> str:
@@ -105,7 +118,7 @@ def _works(pollers: Iterable[PollerView], status: BridgeStatus, moment: Moment) 
         _receiver(status, moment),
     ]
     return (
-        '<section class="works" aria-labelledby="works"><h2 id="works">The way of the readings</h2>'
+        '<section class="works" aria-labelledby="works"><h2 id="works">How the readings travel</h2>'
         f'<div class="grid parts">{"".join(parts)}</div>'
         '<nav aria-label="For machines"><a href="/metrics">/metrics</a> <a href="/-/healthy">/-/healthy</a>'
         ' <a href="/-/ready">/-/ready</a></nav></section>'
@@ -124,35 +137,29 @@ def _poller(poller: PollerView, moment: Moment) -> str:
     css, word = {True: ("on", "online"), False: ("off", "offline"), None: ("wait", "unknown")}[
         poller.is_online
     ]
-    lines = []
-    if poller.health is not None:
-        lines.append(f"Version {poller.health.version}")
-        started = [one.value for one in poller.health.metrics.get("poller_start_time_seconds", ())]
-        if started and poller.is_online:
-            lines[0] += f", runs for {show_age(moment.now_ms / 1000 - started[0])}"
-        for name, one, many in (
-            ("poller_journal_rows", "reading in the journal", "readings in the journal"),
-            (
-                "poller_readings_rejected_total",
-                "reading rejected as implausible",
-                "readings rejected as implausible",
-            ),
-            (
-                "poller_request_failures_total",
-                "request without a usable answer",
-                "requests without a usable answer",
-            ),
-        ):
-            samples = poller.health.metrics.get(name, ())
-            if samples:
-                lines.append(show_count(int(sum(sample.value for sample in samples)), one, many))
-    return _part(f"Poller {poller.name}", css, word, lines)
+    lines = (
+        [] if poller.health is None else list(_report(poller.health, moment, runs=poller.is_online is True))
+    )
+    return _part("Poller" if poller.name == "poller" else f"Poller {poller.name}", css, word, lines)
+
+
+def _report(health: Health, moment: Moment, *, runs: bool) -> Iterator[str]:
+    total = {name: sum(one.value for one in samples) for name, samples in health.metrics.items() if samples}
+    started = total.get("poller_start_time_seconds")
+    since = f", runs for {show_age(moment.now_ms / 1000 - started)}" if runs and started else ""
+    yield f"Version {health.version}{since}"
+    if total.get("poller_clock_trusted") == 0:
+        yield "Its clock is not trusted yet: readings are shown, and stored once their time is known"
+    for name, one, many in _POLLER_COUNTS:
+        if name in total and (total[name] or name == "poller_journal_rows"):
+            yield show_count(total[name], one, many)
 
 
 def _store(status: BridgeStatus) -> str:
     if status.store_trouble:
         return _part("Store", "off", "in trouble", [status.store_trouble])
-    lines = [f"{show_count(status.store_rows, 'reading', 'readings')}, {show_bytes(status.store_bytes)}"]
+    rows = show_count(status.store_rows, "reading", "readings")
+    content = f"{rows}, {show_bytes(status.store_bytes)}" if status.store_rows else "Empty"
     behind = [
         f"{key}: "
         + ", ".join(
@@ -167,17 +174,15 @@ def _store(status: BridgeStatus) -> str:
         for key, one in sorted(status.devices.items())
         if one.waiting or one.missing or one.unreadable
     ]
-    return _part("Store", "on", "works", [*lines, *behind])
+    return _part("Store", "on", "works", [content, *behind])
 
 
 def _receiver(status: BridgeStatus, moment: Moment) -> str:
     if not status.receiver:
         return _part("Prometheus", "idle", "not configured", ["Readings can be scraped from /metrics."])
-    sent = (
-        "Nothing sent yet"
-        if status.last_sent_ms is None
-        else f"Last sent {show_age((moment.now_ms - status.last_sent_ms) / 1000)} ago"
-    )
-    said = f"Last answer: {status.last_answer}" if status.last_answer else "No answer yet"
+    said = f"Last answer: {status.last_answer}" if status.last_answer else ""
+    if status.last_sent_ms is None:
+        return _part("Prometheus", "wait", "nothing sent yet", [said, status.receiver])
+    sent = f"Last sent {show_age((moment.now_ms - status.last_sent_ms) / 1000)} ago"
     css, word = ("wait", "readings wait") if status.waiting else ("on", "up to date")
     return _part("Prometheus", css, word, [sent, said, status.receiver])

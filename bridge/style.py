@@ -25,21 +25,20 @@ h1{font-size:1.375rem;line-height:1.25;letter-spacing:-.01em}
 #lost{margin-top:.5rem;color:var(--bad);font-weight:600}
 .verdict{display:flex;gap:.875rem;align-items:flex-start;padding:1.125rem 1.25rem;border-radius:1.125rem}
 .verdict svg{flex:none;width:2rem;height:2rem;margin-top:.05rem;fill:none;stroke:currentColor;stroke-width:2;stroke-linecap:round;stroke-linejoin:round}
-.verdict h2{font-size:1.25rem;line-height:1.3;letter-spacing:-.01em}
+.verdict h2{text-wrap:balance;font-size:1.25rem;line-height:1.3;letter-spacing:-.01em}
 .verdict p{margin-top:.2rem;color:var(--ink)}
 .good{background:var(--good-bg);color:var(--good)}
 .wait.verdict{background:var(--wait-bg);color:var(--wait)}
 .bad{background:var(--bad-bg);color:var(--bad)}
 .idle.verdict{background:var(--idle-bg);color:var(--idle)}
-.grid{display:grid;gap:1rem;margin-top:1rem;align-items:start}
+.grid{display:grid;gap:1rem;margin-top:1rem}
 .large{grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr))}
 .small{grid-template-columns:repeat(auto-fill,minmax(min(100%,17rem),1fr))}
 .parts{grid-template-columns:repeat(auto-fill,minmax(min(100%,15rem),1fr))}
 .card,.part{min-width:0;background:var(--card);border-radius:1.125rem;box-shadow:0 0 0 1px var(--ring),0 1px 3px var(--ring)}
-.card{padding:1.125rem 1.25rem;--own:var(--sensor)}
+.card{display:flex;flex-direction:column;padding:1.125rem 1.25rem;--own:var(--sensor)}
 .card.meter{--own:var(--meter)}.card.heatpump{--own:var(--heatpump)}.card.thermostat{--own:var(--thermostat)}
 .card header,.part header{display:flex;flex-wrap:wrap;gap:.25rem .75rem;justify-content:space-between;align-items:baseline}
-.card header>div{min-width:0}
 .kind{color:var(--own);font-size:.8125rem;font-weight:600}
 h3{font-size:1.0625rem;line-height:1.3;font-weight:600}
 .status{color:var(--soft);font-size:.875rem;white-space:nowrap}
@@ -61,10 +60,11 @@ h3{font-size:1.0625rem;line-height:1.3;font-weight:600}
 .flags .word{font-weight:600}
 .flags .word::first-letter{text-transform:uppercase}
 .flags .alarm{background:var(--bad-bg);color:var(--bad);font-weight:600}
-.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(7.25rem,1fr));gap:.625rem 1rem;margin-top:.875rem}
+.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.5rem,1fr));gap:.625rem 1rem;margin-top:.875rem}
+.small .figures{grid-template-columns:repeat(2,1fr)}
 .figures dt{color:var(--soft);font-size:.8125rem}
 .figures dd{font-size:1.0625rem;font-weight:500}
-.history{margin-top:1rem}
+.history{margin-top:auto;padding-top:1rem}
 .history svg{display:block;width:100%;overflow:visible}
 .chart{height:4.5rem;border-bottom:1px solid var(--faint)}
 .small .chart{height:3.25rem}
@@ -80,7 +80,8 @@ h3{font-size:1.0625rem;line-height:1.3;font-weight:600}
 .key.on::before{height:.5rem;margin-bottom:0}
 figcaption{display:flex;justify-content:space-between;gap:.5rem;margin-top:.25rem;color:var(--soft);font-size:.75rem}
 .range{text-align:center}
-details{margin-top:.75rem}
+details{margin-top:auto;padding-top:.75rem}
+.history+details{margin-top:0}
 summary{padding:.25rem 0;color:var(--soft);font-size:.875rem;cursor:pointer}
 .scroll{overflow-x:auto}
 table{width:100%;border-collapse:collapse;font-size:.9375rem}
