@@ -175,7 +175,7 @@ def decode_health(payload: bytes) -> Health:
     """
     try:
         return msgspec.json.decode(payload, type=Health)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PayloadError(str(error)) from error
 
 

@@ -109,11 +109,11 @@ def parse_time(text: str) -> int:
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        if moment.tzinfo is None:
+            raise PayloadError(f"time: expected an offset or 'Z', got {text!r}")
+        since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise PayloadError(f"time: expected ISO 8601, got {text!r}") from error
-    if moment.tzinfo is None:
-        raise PayloadError(f"time: expected an offset or 'Z', got {text!r}")
-    since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
@@ -166,7 +166,7 @@ def decode_state(payload: bytes) -> DeviceState:
             values=values,
             held=frozenset(name for name in held or () if name in values),
         )
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise PayloadError(str(error)) from error
 
 
@@ -230,5 +230,5 @@ def decode_replay(payload: bytes) -> Replay:
 def _decode(payload: bytes, form: type[_T]) -> _T:
     try:
         return msgspec.json.decode(payload, type=form)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PayloadError(str(error)) from error

@@ -1,0 +1,215 @@
+"""What a message from the bus means for the bridge; every message means something, and be it a refusal."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from readings.errors import PayloadError, TopicError
+from readings.health import Health, decode_health
+from readings.payload import (
+    CONTRACT,
+    OFFLINE,
+    ONLINE,
+    Info,
+    StreamRange,
+    decode_info,
+    decode_journal,
+    decode_state,
+)
+from readings.reading import DeviceKey, DeviceState
+from readings.topics import DeviceTopic, Leaf, Program, ProgramLeaf, ProgramTopic, Topics
+
+MAX_SEQ = 2**53
+"""JSON's whole numbers are exact up to here; no stream comes near."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which state it is: one content for ever."""
+
+    device: DeviceKey
+    stream: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateCame:
+    """A state, live (`state`) or sent again on request (`history`)."""
+
+    device: DeviceKey
+    state: DeviceState
+    payload: bytes
+    is_live: bool
+
+    @property
+    def identity(self) -> Identity | None:
+        """Which state it is; None when nobody is to store it."""
+        if self.state.seq is None or self.state.time_ms is None:
+            return None
+        return Identity(self.device, self.state.stream, self.state.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class InfoCame:
+    """A device was announced.
+
+    Attributes:
+        info: None when it speaks a contract later than ours.
+    """
+
+    device: DeviceKey
+    stream: str
+    contract: int
+    info: Info | None
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class JournalCame:
+    """The list of what the poller's journal holds of a device."""
+
+    device: DeviceKey
+    ranges: tuple[StreamRange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AvailabilityCame:
+    """A device can be read, or cannot."""
+
+    device: DeviceKey
+    is_online: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramCame:
+    """A program came or went."""
+
+    program: Program
+    name: str
+    is_online: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCame:
+    """A program's report of itself."""
+
+    program: Program
+    name: str
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """A retained message was taken back: an empty payload says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedMessage:
+    """Not what the contract says.
+
+    Attributes:
+        identity: Which state it would have been, where that can be read: it
+            is not asked for again, for it would be the same.
+    """
+
+    topic: str
+    reason: str
+    payload: bytes = b""
+    identity: Identity | None = None
+
+
+Arrival = (
+    StateCame
+    | InfoCame
+    | JournalCame
+    | AvailabilityCame
+    | ProgramCame
+    | HealthCame
+    | Nothing
+    | RefusedMessage
+)
+
+
+def interpret(topic: str, payload: bytes, topics: Topics) -> Arrival:
+    """Say what a message means.
+
+    >>> interpret("heating/meter/wp/availability", b"online", Topics("heating"))
+    AvailabilityCame(device=DeviceKey(kind=<Kind.METER: 'meter'>, name='wp'), is_online=True)
+    >>> interpret("heating/meter/wp/state", b"{}", Topics("heating"))
+    RefusedMessage(topic='heating/meter/wp/state', reason='stream: expected a name, got None', payload=b'{}', identity=None)
+    """
+    try:
+        place = topics.parse(topic)
+    except TopicError as error:
+        return RefusedMessage(topic, str(error), payload)
+    if not payload:
+        return Nothing()
+    try:
+        if isinstance(place, ProgramTopic):
+            return _of_program(place, payload)
+        return _of_device(place, payload)
+    except PayloadError as error:
+        return RefusedMessage(topic, str(error), payload, _identity(place, payload))
+
+
+def _of_program(place: ProgramTopic, payload: bytes) -> Arrival:
+    if place.leaf is ProgramLeaf.HEALTH:
+        return HealthCame(place.program, place.name, decode_health(payload))
+    return ProgramCame(place.program, place.name, _is_online(payload))
+
+
+def _of_device(place: DeviceTopic, payload: bytes) -> Arrival:
+    if place.leaf is Leaf.INFO:
+        return _info(place.key, payload)
+    if place.leaf is Leaf.JOURNAL:
+        ranges = decode_journal(payload)
+        if any(one.last > MAX_SEQ for one in ranges):
+            raise PayloadError(f"journal: expected numbers up to {MAX_SEQ}")
+        return JournalCame(place.key, ranges)
+    if place.leaf is Leaf.AVAILABILITY:
+        return AvailabilityCame(place.key, _is_online(payload))
+    if place.leaf is Leaf.REPLAY:
+        raise PayloadError("a request for states is for the poller")
+    state = decode_state(payload)
+    if state.seq is not None and state.seq > MAX_SEQ:
+        raise PayloadError(f"seq: expected a number up to {MAX_SEQ}, got {state.seq}")
+    return StateCame(place.key, state, payload, place.leaf is Leaf.STATE)
+
+
+class _Announcement(msgspec.Struct):
+    """What every version of the contract says in an `info`."""
+
+    contract: int
+    stream: str
+
+
+def _info(device: DeviceKey, payload: bytes) -> InfoCame:
+    try:
+        head = msgspec.json.decode(payload, type=_Announcement)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise PayloadError(str(error)) from error
+    info = decode_info(payload) if head.contract <= CONTRACT else None
+    return InfoCame(device, head.stream, head.contract, info, payload)
+
+
+def _is_online(payload: bytes) -> bool:
+    if payload not in {ONLINE, OFFLINE}:
+        raise PayloadError(f"availability: expected online or offline, got {payload[:40]!r}")
+    return payload == ONLINE
+
+
+class _Name(msgspec.Struct):
+    """The part of a state that says which one it is."""
+
+    stream: str
+    seq: int
+
+
+def _identity(place: DeviceTopic | ProgramTopic, payload: bytes) -> Identity | None:
+    if not isinstance(place, DeviceTopic) or place.leaf not in {Leaf.STATE, Leaf.HISTORY}:
+        return None
+    try:
+        name = msgspec.json.decode(payload, type=_Name)
+    except (msgspec.DecodeError, ValueError):
+        return None
+    return Identity(place.key, name.stream, name.seq) if name.stream and 1 <= name.seq <= MAX_SEQ else None

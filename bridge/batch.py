@@ -1,0 +1,177 @@
+"""What goes into one batch of states, and what has to wait.
+
+A batch is made of whole states. Where its samples are too many for one
+request, or the receiver refuses some of them, it is sent in pieces: slices of
+its samples, which always come in the same order.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from bridge.ranges import single
+from bridge.sample import Sample
+from readings.reading import DeviceKey
+
+MAX_SAMPLES = 2000
+"""Samples in one request."""
+
+AHEAD_MS = 60_000
+"""What lies further ahead of our clock is parked: a receiver that takes one such sample refuses all later ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowId:
+    """A state's place in the store."""
+
+    stream: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stored state, ready to be sent.
+
+    Attributes:
+        before: The state before it in row order, which it was judged against.
+    """
+
+    id: RowId
+    device: DeviceKey
+    time_ms: int
+    samples: tuple[Sample, ...]
+    before: RowId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """States of one stream, both ends included, and the one that the first is judged against."""
+
+    stream: int
+    first: int
+    last: int
+    before: RowId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The samples of a batch from `begin` to before `end`."""
+
+    begin: int
+    end: int
+
+    def halves(self) -> tuple["Piece", "Piece"]:
+        """Two pieces instead of one.
+
+        >>> Piece(0, 3).halves()
+        (Piece(begin=0, end=1), Piece(begin=1, end=3))
+        """
+        middle = (self.begin + self.end) // 2
+        return Piece(self.begin, middle), Piece(middle, self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """States on their way to the receiver.
+
+    Attributes:
+        id: Its number in the store.
+        rows: In the order of `runs`.
+        pieces: What is still to be sent; the first is the one that may be under way.
+        generation: The store that `id` is of.
+        is_resumed: It was found in the store: its first piece may have been sent before.
+    """
+
+    id: int
+    rows: tuple[Row, ...]
+    pieces: tuple[Piece, ...]
+    generation: int = 0
+    is_resumed: bool = False
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """All samples of the batch, those sent already too."""
+        return tuple(sample for row in self.rows for sample in row.samples)
+
+    def row_of(self, place: int) -> Row:
+        """The row that a sample comes from."""
+        for row in self.rows:
+            if place < len(row.samples):
+                return row
+            place -= len(row.samples)
+        raise IndexError(place)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The rows of the next batch, and those that are too far ahead for now."""
+
+    rows: tuple[Row, ...]
+    parked: tuple[RowId, ...]
+
+
+def cut(
+    rows: Iterable[Row], newest_ms: Mapping[DeviceKey, int], now_ms: int, limit: int = MAX_SAMPLES
+) -> Cut:
+    """Choose the rows of the next batch.
+
+    A batch only ascends: what is not later than what was sent of its device
+    goes with its like, in a batch of its own, when nothing else is waiting. A
+    receiver that refuses such samples refuses nothing else with them.
+
+    Args:
+        rows: What waits, each device's in row order.
+        newest_ms: The latest time sent, by device.
+        now_ms: Our clock.
+        limit: Samples in one batch, unless its only row has more.
+    """
+    parked: list[RowId] = []
+    on_time, late = _Lane(dict(newest_ms)), _Lane({})
+    for row in rows:
+        if row.time_ms > now_ms + AHEAD_MS:
+            parked.append(row.id)
+            continue
+        lane = on_time if on_time.ascends_to(row) else late
+        if lane.rows and lane.samples + len(row.samples) > limit:
+            break
+        if lane.ascends_to(row):
+            lane.take(row)
+    return Cut(tuple(on_time.rows or late.rows), tuple(parked))
+
+
+class _Lane:
+    """Rows whose times ascend, device by device."""
+
+    def __init__(self, newest_ms: dict[DeviceKey, int]) -> None:
+        self._newest_ms = newest_ms
+        self.rows: list[Row] = []
+        self.samples = 0
+
+    def ascends_to(self, row: Row) -> bool:
+        newest = self._newest_ms.get(row.device)
+        return newest is None or row.time_ms > newest
+
+    def take(self, row: Row) -> None:
+        self._newest_ms[row.device] = row.time_ms
+        self.rows.append(row)
+        self.samples += len(row.samples)
+
+
+def to_runs(rows: Iterable[Row]) -> tuple[Run, ...]:
+    """The rows, stream by stream; this is the order that a batch's samples have."""
+    by_stream: dict[int, dict[int, Row]] = {}
+    for row in rows:
+        by_stream.setdefault(row.id.stream, {})[row.id.seq] = row
+    return tuple(
+        Run(stream, first, last, own[first].before)
+        for stream, own in by_stream.items()
+        for first, last in single(own)
+    )
+
+
+def to_pieces(samples: int, limit: int = MAX_SAMPLES) -> tuple[Piece, ...]:
+    """As few pieces as possible, none with more samples than one request may hold.
+
+    >>> to_pieces(4100)
+    (Piece(begin=0, end=2000), Piece(begin=2000, end=4000), Piece(begin=4000, end=4100))
+    """
+    return tuple(Piece(begin, min(begin + limit, samples)) for begin in range(0, samples, limit))

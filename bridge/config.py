@@ -1,0 +1,149 @@
+"""The bridge's part of the configuration file."""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bridge.remote_write.connection import ReceiverSettings
+from readings.errors import SettingsError
+from readings.settings import MqttSettings, load
+
+Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
+Label = Annotated[str, msgspec.Meta(pattern="^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$")]
+
+
+class BridgeTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[bridge]`.
+
+    Attributes:
+        data: The folder of the store, relative to the configuration file.
+        listen: Where the page and /metrics are.
+        store_days: How long a reading waits for the receiver.
+        store_mb: How large the store may become.
+    """
+
+    name: Name = "bridge"
+    data: str = "data"
+    listen: str = "0.0.0.0:9100"
+    store_days: Annotated[float, msgspec.Meta(gt=0)] = 6
+    store_mb: Annotated[int, msgspec.Meta(ge=1)] = 500
+
+
+class RemoteWriteTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[[remote_write]]`: where the samples go.
+
+    Attributes:
+        labels: Constant labels for every series.
+        ca: A file with the certificate authority to trust instead of the system's.
+    """
+
+    url: str
+    labels: dict[Label, str] = {}
+    username: str | None = None
+    password: str | None = None
+    bearer_token: str | None = None
+    ca: str | None = None
+
+
+class BridgeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The configuration file as the bridge reads it; the other tables are other programs'."""
+
+    mqtt: MqttSettings = MqttSettings()
+    bridge: BridgeTable = BridgeTable()
+    remote_write: tuple[RemoteWriteTable, ...] = ()
+    poller: Any = None
+    bus: Any = None
+    device: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeSettings:
+    """Everything that the bridge was told.
+
+    Attributes:
+        receiver: None when nothing is to be written anywhere.
+    """
+
+    mqtt: MqttSettings
+    name: str
+    store: Path
+    store_age_s: float
+    store_bytes: int
+    listen: tuple[str, int]
+    receiver: ReceiverSettings | None
+
+
+def read_config(path: Path, environ: Mapping[str, str]) -> BridgeSettings:
+    """Read the configuration file.
+
+    Raises:
+        SettingsError: One line that names file, key and what was expected.
+    """
+    file = load(path, BridgeFile, environ)
+    try:
+        return BridgeSettings(
+            mqtt=file.mqtt,
+            name=file.bridge.name,
+            store=path.parent / file.bridge.data / "store.sqlite",
+            store_age_s=file.bridge.store_days * 86400,
+            store_bytes=file.bridge.store_mb * 1_000_000,
+            listen=_address(file.bridge.listen, "bridge.listen"),
+            receiver=_receiver(file.remote_write, path.parent),
+        )
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from error
+
+
+def _address(text: str, place: str) -> tuple[str, int]:
+    """Where to listen.
+
+    >>> _address("127.0.0.1:9100", "bridge.listen")
+    ('127.0.0.1', 9100)
+    """
+    try:
+        url = urlsplit(f"//{text}")
+        host, port = url.hostname, url.port
+    except ValueError:
+        host = port = None
+    if host is None or port is None or url.netloc != text:
+        raise SettingsError(f"{place}: expected ADDRESS:PORT, got {text!r}")
+    return host, port
+
+
+def _receiver(tables: tuple[RemoteWriteTable, ...], folder: Path) -> ReceiverSettings | None:
+    if not tables:
+        return None
+    if len(tables) > 1:
+        raise SettingsError("remote_write[1]: expected one [[remote_write]] at most")
+    table, place = tables[0], "remote_write[0]"
+    try:
+        url = urlsplit(table.url)
+        is_url = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise SettingsError(f"{place}.url: expected http://HOST:PORT/PATH or https://…, got {table.url!r}")
+    if url.username is not None or url.password is not None:
+        raise SettingsError(f"{place}.url: expected username and password as keys of their own")
+    if table.bearer_token is not None and table.username is not None:
+        raise SettingsError(f"{place}.bearer_token: expected either a token or a username")
+    if table.password is not None and table.username is None:
+        raise SettingsError(f"{place}.username: expected one, there is a password")
+    ca = None if table.ca is None else folder / table.ca
+    try:
+        ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise SettingsError(f"{place}.ca: expected a file with certificates, got {table.ca!r}") from error
+    return ReceiverSettings(
+        url=table.url,
+        labels=table.labels,
+        username=table.username,
+        password=table.password,
+        bearer_token=table.bearer_token,
+        ca=None if ca is None else str(ca),
+    )

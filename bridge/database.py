@@ -1,0 +1,210 @@
+"""The file in which the bridge keeps what it must not lose: SQLite, opened with care.
+
+The file is in WAL mode with `synchronous=NORMAL`: a transaction survives every
+death of the process and of SQLite's own, and a power cut leaves the file whole
+but may take the last seconds of transactions. That is right here, for what it
+takes with it is the knowledge of having those states, so they are asked for
+again from the poller's journal; and waiting for the disk at each transaction
+would wear an SD card for nothing.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+
+from bridge.errors import StoreError
+
+_log = logging.getLogger(__name__)
+
+_VERSION = 1
+"""Of the tables below, kept as SQLite's `user_version`."""
+
+_TABLES = """
+CREATE TABLE device (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    newest_ms INTEGER,                -- the latest time that was sent
+    before_stream INTEGER,            -- the last row in order that was removed, for the one after it to be judged against
+    before_seq INTEGER,
+    before_payload BLOB,
+    UNIQUE (kind, name)
+);
+CREATE TABLE stream (
+    id INTEGER PRIMARY KEY,
+    device INTEGER NOT NULL REFERENCES device,
+    name TEXT NOT NULL,
+    place REAL,                       -- its place among the device's streams; NULL until the journal lists it
+    info INTEGER,                     -- what it was last announced with; NULL until then
+    first INTEGER,                    -- what the journal last listed of it
+    last INTEGER,
+    UNIQUE (device, name)
+);
+CREATE TABLE info (
+    id INTEGER PRIMARY KEY,
+    stream INTEGER NOT NULL,
+    contract INTEGER NOT NULL,
+    payload BLOB NOT NULL
+);
+CREATE TABLE state (
+    arrival INTEGER PRIMARY KEY,
+    stream INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL,
+    info INTEGER,                     -- NULL until its stream is announced
+    payload BLOB NOT NULL,
+    UNIQUE (stream, seq)
+);
+CREATE TABLE had (                    -- what is not to be stored again
+    stream INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (stream, first)
+) WITHOUT ROWID;
+CREATE TABLE done (                   -- what of it is not to be sent (again): sent, refused or dropped
+    stream INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (stream, first)
+) WITHOUT ROWID;
+CREATE TABLE batch (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    runs TEXT NOT NULL,               -- [[stream, first, last, stream before, seq before], ...]
+    pieces TEXT NOT NULL,             -- [[begin, end], ...] of its samples that are not settled yet
+    settled_s REAL                    -- on the clock that counts from the boot; NULL while it is under way
+);
+CREATE TABLE quarantine (
+    id INTEGER PRIMARY KEY,
+    device TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    value REAL,                       -- NULL is a stale marker
+    time_ms INTEGER NOT NULL,
+    reason TEXT NOT NULL
+);
+CREATE TABLE note (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class Database:
+    """One open file, used by several threads in turns.
+
+    A file that is damaged is set aside under another name and a new one
+    begins; `generation` counts these, for who remembers numbers of the old one.
+
+    Raises:
+        StoreError: The file cannot be opened or made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = RLock()
+        self.generation = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = self._open()
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{path}: cannot be opened: {error}") from error
+
+    def close(self) -> None:
+        """Close the file; nothing is lost without it."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing of what is done within; one at a time.
+
+        Raises:
+            StoreError: The disk refused it, and nothing happened. Where the
+                file was damaged, the next transaction finds a new one.
+        """
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._connection
+                except BaseException:
+                    self._roll_back()
+                    raise
+                try:
+                    self._connection.execute("COMMIT")
+                except sqlite3.Error:
+                    self._roll_back()
+                    raise
+            except sqlite3.DatabaseError as error:
+                if _is_damage(error):
+                    self._begin_anew(error)
+                raise StoreError(f"{self._path}: {error}") from error
+
+    def bytes_on_disk(self) -> int:
+        """The size of the file and its log."""
+        files = (self._path, self._path.with_name(self._path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:  # SQLite itself ends the transaction on some errors
+            self._connection.execute("ROLLBACK")
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
+            self._set_aside(error)
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            damage = sqlite3.DatabaseError(verdict)
+            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damage
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={_VERSION}; COMMIT;")
+        elif version != _VERSION:
+            raise StoreError(
+                f"{self._path}: expected tables of version {_VERSION}, it has {version}: "
+                "start the release that made it, or name another folder"
+            )
+
+    def _begin_anew(self, error: sqlite3.Error) -> None:
+        self._connection.close()
+        self._set_aside(error)
+        self._connection = self._connect()
+        self.generation += 1
+
+    def _set_aside(self, error: sqlite3.Error) -> None:
+        number = 1
+        while (aside := self._path.with_name(f"{self._path.name}.damaged-{number}")).exists():
+            number += 1
+        _log.error("%s is damaged (%s); it is kept as %s and a new one begins", self._path, error, aside.name)
+        for ending in ("", "-wal", "-shm"):
+            file = self._path.with_name(self._path.name + ending)
+            if file.exists():
+                file.rename(aside.with_name(aside.name + ending))
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is broken; the low byte is what happened, the rest says where."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE

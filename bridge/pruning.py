@@ -1,0 +1,197 @@
+"""Keeps the store small: what was sent leaves after ten minutes, what cannot be sent after days, oldest first."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bridge.database import Database
+from bridge.outbox import runs_from
+from bridge.ranges import Range, Ranges, minus, single, union
+from bridge.store import read_ranges, write_ranges
+from readings.reading import DeviceKey, Kind
+
+SENT_ROWS_STAY_S = 600.0
+"""A receiver that does not wait for its disk has written everything by then."""
+
+MOST_STREAMS = 1000
+"""Kept of a device: twice what a journal lists."""
+
+MOST_QUARANTINED = 100_000
+
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the store may keep of what it cannot send."""
+
+    age_ms: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """States that were dropped unsent, by device and reason."""
+
+    dropped: Mapping[tuple[DeviceKey, str], int] = field(default_factory=dict)
+
+
+class Pruning:
+    """Removes from the store what need not, or cannot, stay in it.
+
+    Args:
+        database: The store.
+        limits: What may stay.
+    """
+
+    def __init__(self, database: Database, limits: Limits) -> None:
+        self._database = database
+        self._limits = limits
+
+    def run(self, *, now_ms: int, now_s: float) -> Pruned:
+        """Remove it.
+
+        Args:
+            now_ms: The wall clock.
+            now_s: The clock that counts from the boot.
+
+        Raises:
+            StoreError: Nothing was removed.
+        """
+        with self._database.transaction() as sql:
+            work = _Work(sql)
+            work.remove_sent(before_s=now_s - SENT_ROWS_STAY_S, after_s=now_s)
+            newest = sql.execute("SELECT time_ms FROM state ORDER BY arrival DESC LIMIT 1").fetchone()
+            if newest is not None:
+                # A clock that is wrong must not empty the store, nor must a state from the future.
+                work.drop_older_than(min(now_ms, newest[0]) - self._limits.age_ms)
+            while _bytes_used(sql) > self._limits.bytes and (work.remove_oldest_sent() or work.drop_oldest()):
+                pass
+            work.forget()
+        return Pruned(work.dropped)
+
+
+class _Work:
+    """One round within one transaction."""
+
+    def __init__(self, sql: sqlite3.Connection) -> None:
+        self._sql = sql
+        self.dropped: Counter[tuple[DeviceKey, str]] = Counter()
+        self._under_way: dict[int, Ranges] = {}
+        for (runs,) in sql.execute("SELECT runs FROM batch WHERE settled_s IS NULL"):
+            for run in runs_from(runs):
+                held = self._under_way.get(run.stream, ())
+                self._under_way[run.stream] = union(held, ((run.first, run.last),))
+
+    def remove_sent(self, *, before_s: float, after_s: float) -> None:
+        """What was settled before, or, on the clock of an earlier boot, seems to be settled in the future."""
+        for number, runs in self._sql.execute(
+            "SELECT id, runs FROM batch WHERE settled_s < ? OR settled_s > ?", (before_s, after_s)
+        ).fetchall():
+            self._remove_batch(number, runs)
+
+    def remove_oldest_sent(self) -> bool:
+        found = self._sql.execute(
+            "SELECT id, runs FROM batch WHERE settled_s IS NOT NULL ORDER BY id LIMIT 1"
+        ).fetchone()
+        if found is not None:
+            self._remove_batch(*found)
+        return found is not None
+
+    def drop_older_than(self, horizon_ms: int) -> None:
+        for stream in self._streams():
+            while seqs := self._oldest(stream, horizon_ms):
+                self._drop(stream, seqs, "age")
+
+    def drop_oldest(self) -> bool:
+        """Drop some of the stream whose next state is the oldest of all."""
+        heads = [(head, stream) for stream in self._streams() if (head := self._head_ms(stream)) is not None]
+        if not heads:
+            return False
+        _, stream = min(heads)
+        self._drop(stream, self._oldest(stream, None), "full")
+        return True
+
+    def forget(self) -> None:
+        """Forget streams that no journal lists any more, and quarantined samples that nobody looked at."""
+        for (device,) in self._sql.execute(
+            "SELECT device FROM stream GROUP BY device HAVING count(*) > ?", (MOST_STREAMS,)
+        ).fetchall():
+            old = self._sql.execute(
+                "SELECT id FROM stream WHERE device = ?1 AND id NOT IN (SELECT stream FROM state) AND id NOT IN"
+                " (SELECT id FROM stream WHERE device = ?1 ORDER BY id DESC LIMIT ?2)",
+                (device, MOST_STREAMS),
+            ).fetchall()
+            for table, key in (("stream", "id"), ("info", "stream"), ("had", "stream"), ("done", "stream")):
+                self._sql.executemany(f"DELETE FROM {table} WHERE {key} = ?", old)  # noqa: S608 - tables of ours
+        self._sql.execute(
+            "DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?", (MOST_QUARANTINED,)
+        )
+
+    def _remove_batch(self, number: int, runs: str) -> None:
+        for run in runs_from(runs):
+            self._remove(run.stream, (run.first, run.last))
+        self._sql.execute("DELETE FROM batch WHERE id = ?", (number,))
+
+    def _streams(self) -> list[int]:
+        return [number for (number,) in self._sql.execute("SELECT id FROM stream").fetchall()]
+
+    def _waiting(self, stream: int) -> Ranges:
+        gone = union(read_ranges(self._sql, "done", stream), self._under_way.get(stream, ()))
+        return minus(read_ranges(self._sql, "had", stream), gone)
+
+    def _head_ms(self, stream: int) -> int | None:
+        waiting = self._waiting(stream)
+        if not waiting:
+            return None
+        found = self._sql.execute(
+            "SELECT time_ms FROM state WHERE stream = ? AND seq = ?", (stream, waiting[0][0])
+        ).fetchone()
+        return None if found is None else int(found[0])
+
+    def _oldest(self, stream: int, horizon_ms: int | None) -> list[int]:
+        """The next states of a stream, as long as they are older than that."""
+        waiting = self._waiting(stream)
+        if not waiting:
+            return []
+        rows = self._sql.execute(
+            "SELECT seq, time_ms FROM state WHERE stream = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
+            (stream, *waiting[0], _CHUNK),
+        ).fetchall()
+        young = next(
+            (place for place, (_, time) in enumerate(rows) if horizon_ms is not None and time >= horizon_ms),
+            len(rows),
+        )
+        return [seq for seq, _ in rows[:young]]
+
+    def _drop(self, stream: int, seqs: list[int], reason: str) -> None:
+        kind, name = self._sql.execute(
+            "SELECT kind, device.name FROM stream JOIN device ON device.id = stream.device WHERE stream.id = ?",
+            (stream,),
+        ).fetchone()
+        self.dropped[DeviceKey(Kind(kind), name), reason] += len(seqs)
+        gone = single(seqs)
+        done = read_ranges(self._sql, "done", stream)
+        write_ranges(self._sql, "done", stream, done, union(done, gone))
+        for one in gone:
+            self._remove(stream, one)
+
+    def _remove(self, stream: int, gone: Range) -> None:
+        """Remove rows; the last one in order stays with its device, for the next to be judged against."""
+        self._sql.execute(
+            "UPDATE device SET before_stream = state.stream, before_seq = state.seq, before_payload = payload"
+            " FROM state JOIN stream ON stream.id = state.stream"
+            " WHERE state.stream = ?1 AND state.seq = ?2 AND device.id = stream.device"
+            " AND (before_stream IS NULL OR (before_stream = ?1 AND before_seq < ?2)"
+            "  OR (SELECT place FROM stream WHERE id = before_stream) < stream.place)",
+            (stream, gone[1]),
+        )
+        self._sql.execute("DELETE FROM state WHERE stream = ? AND seq BETWEEN ? AND ?", (stream, *gone))
+
+
+def _bytes_used(sql: sqlite3.Connection) -> int:
+    (pages,) = sql.execute("PRAGMA page_count").fetchone()
+    (free,) = sql.execute("PRAGMA freelist_count").fetchone()
+    (size,) = sql.execute("PRAGMA page_size").fetchone()
+    return int((pages - free) * size)

@@ -1,0 +1,74 @@
+"""What the bridge says of itself on the bus: its last will, and its health every half minute."""
+
+from collections.abc import Callable
+
+from bridge.status import BridgeStatus
+from readings.broker import Message
+from readings.health import Health, Tally, encode_health
+from readings.payload import OFFLINE, ONLINE
+from readings.release import VERSION
+from readings.topics import Program, ProgramLeaf, Topics
+
+EVERY_S = 30.0
+
+
+class Report:
+    """Makes the messages that the bridge publishes of itself.
+
+    Args:
+        name: The bridge's name.
+        topics: The topic scheme.
+        tally: The bridge's counts; its gauges are set here.
+        status: The bridge's view of itself at this moment.
+        wall_ms: The wall clock.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        topics: Topics,
+        tally: Tally,
+        status: Callable[[], BridgeStatus],
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._name = name
+        self._availability = topics.program(Program.BRIDGE, name, ProgramLeaf.AVAILABILITY)
+        self._health = topics.program(Program.BRIDGE, name, ProgramLeaf.HEALTH)
+        self._tally = tally
+        self._status = status
+        self._wall_ms = wall_ms
+        tally.set("bridge_start_time_seconds", wall_ms() / 1000)
+        tally.set("bridge_build_info", 1, version=VERSION)
+
+    def online(self) -> Message:
+        """The bridge is here."""
+        return Message(self._availability, ONLINE, retain=True)
+
+    def offline(self) -> Message:
+        """The bridge is gone: its last will, and its farewell."""
+        return Message(self._availability, OFFLINE, retain=True)
+
+    def health(self) -> Message:
+        """Everything that the bridge counts, as of now."""
+        self.set_gauges()
+        report = Health(name=self._name, version=VERSION, metrics=self._tally.samples())
+        return Message(self._health, encode_health(report), retain=True)
+
+    def set_gauges(self) -> BridgeStatus:
+        """Bring the gauges up to date, and hand on what they were taken from."""
+        status = self._status()
+        oldest: list[int] = []
+        for device, backlog in status.devices.items():
+            self._tally.set("bridge_states_waiting", backlog.waiting, device=str(device))
+            self._tally.set("bridge_states_missing", backlog.missing, device=str(device))
+            if backlog.oldest_waiting_ms is not None:
+                oldest.append(backlog.oldest_waiting_ms)
+        age_ms = max(0, self._wall_ms() - min(oldest)) if oldest else 0
+        self._tally.set("bridge_oldest_waiting_seconds", age_ms / 1000)
+        self._tally.set("bridge_store_rows", status.store_rows)
+        self._tally.set("bridge_store_bytes", status.store_bytes)
+        self._tally.set("bridge_broker_connected", not status.broker_trouble)
+        is_complete = not (status.waiting or status.missing or status.store_trouble)
+        self._tally.set("bridge_data_complete", is_complete)
+        return status

@@ -1,0 +1,260 @@
+"""What the bridge has: states as they came, and which ones it need not have again.
+
+A group of messages goes in as one transaction. Only then are they
+acknowledged, so that a message is either in here or still at the broker.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from bridge.arrival import Arrival, Identity, InfoCame, JournalCame, RefusedMessage, StateCame
+from bridge.database import Database
+from bridge.ranges import Range, Ranges, contains, count, minus, place_streams, single, union, wanted
+from bridge.status import DeviceBacklog
+from readings.payload import CONTRACT
+from readings.reading import DeviceKey, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of a group's states, by device."""
+
+    stored: Mapping[DeviceKey, int]
+    repeated: Mapping[DeviceKey, int]
+
+
+class Store:
+    """The states that wait to be sent, and the memory of those that came."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def commit(self, group: Iterable[Arrival], now_ms: int) -> Committed:
+        """Keep what a group of messages brought, all of it or nothing.
+
+        Args:
+            group: In the order in which they came.
+            now_ms: For states whose time only a later contract can read.
+
+        Raises:
+            StoreError: Nothing was kept; what it would have been is not had.
+        """
+        with self._database.transaction() as sql:
+            writer = _Group(sql, now_ms)
+            for arrival in group:
+                match arrival:
+                    case StateCame():
+                        if arrival.identity is not None and arrival.state.time_ms is not None:
+                            writer.add_state(arrival.identity, arrival.state.time_ms, arrival.payload)
+                    case RefusedMessage():
+                        if arrival.identity is not None:
+                            writer.add_refused(arrival.identity, arrival.payload)
+                    case InfoCame():
+                        writer.add_info(arrival)
+                    case JournalCame():
+                        writer.add_journal(arrival)
+                    case _:
+                        pass
+            writer.finish()
+        return Committed(writer.stored, writer.repeated)
+
+    def backlog(self) -> dict[DeviceKey, DeviceBacklog]:
+        """What of each device is not with the receiver."""
+        found: dict[DeviceKey, DeviceBacklog] = {}
+        with self._database.transaction() as sql:
+            streams = sql.execute(
+                "SELECT kind, device.name, stream.id, first, last, contract FROM stream"
+                " JOIN device ON device.id = stream.device LEFT JOIN info ON info.id = stream.info"
+            ).fetchall()
+            for kind, name, stream, first, last, contract in streams:
+                device = DeviceKey(Kind(kind), name)
+                had = read_ranges(sql, "had", stream)
+                waiting = minus(had, read_ranges(sql, "done", stream))
+                listed = None if first is None else (first, last)
+                before = found.get(device, DeviceBacklog())
+                is_later = contract is not None and contract > CONTRACT
+                found[device] = DeviceBacklog(
+                    waiting=before.waiting + (0 if is_later else count(waiting)),
+                    missing=before.missing + count(wanted(had, listed)),
+                    unreadable=before.unreadable + (count(waiting) if is_later else 0),
+                    oldest_waiting_ms=_earlier(
+                        before.oldest_waiting_ms, _time_of_first(sql, stream, waiting)
+                    ),
+                )
+        return found
+
+    def rows(self) -> int:
+        """How many states are kept, sent ones too."""
+        with self._database.transaction() as sql:
+            (rows,) = sql.execute("SELECT count(*) FROM state").fetchone()
+        return int(rows)
+
+
+def read_ranges(sql: sqlite3.Connection, table: str, stream: int) -> Ranges:
+    """The ranges of a stream in `had` or `done`."""
+    return tuple(
+        sql.execute(f"SELECT first, last FROM {table} WHERE stream = ? ORDER BY first", (stream,))  # noqa: S608 - one of two tables of ours
+    )
+
+
+def write_ranges(sql: sqlite3.Connection, table: str, stream: int, old: Ranges, new: Ranges) -> None:
+    """Turn the ranges of a stream from what was read into what they are now."""
+    before, after = set[Range](old), set[Range](new)
+    sql.executemany(
+        f"DELETE FROM {table} WHERE stream = ? AND first = ?",  # noqa: S608 - one of two tables of ours
+        [(stream, first) for first, _ in before - after],
+    )
+    sql.executemany(
+        f"INSERT INTO {table} VALUES (?, ?, ?)",  # noqa: S608 - one of two tables of ours
+        [(stream, first, last) for first, last in sorted(after - before)],
+    )
+
+
+def _time_of_first(sql: sqlite3.Connection, stream: int, waiting: Ranges) -> int | None:
+    if not waiting:
+        return None
+    found = sql.execute(
+        "SELECT time_ms FROM state WHERE stream = ? AND seq = ?", (stream, waiting[0][0])
+    ).fetchone()
+    return None if found is None else int(found[0])
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    return min((time for time in (one, other) if time is not None), default=None)
+
+
+@dataclass(slots=True)
+class _Stream:
+    """A stream as the group finds it, and what the group adds."""
+
+    id: int
+    info: int | None
+    contract: int
+    had: Ranges
+    new: set[int] = field(default_factory=set)
+    refused: set[int] = field(default_factory=set)
+
+
+class _Group:
+    """One group on its way into the tables."""
+
+    def __init__(self, sql: sqlite3.Connection, now_ms: int) -> None:
+        self._sql = sql
+        self._now_ms = now_ms
+        self._streams: dict[tuple[DeviceKey, str], _Stream] = {}
+        self.stored: Counter[DeviceKey] = Counter()
+        self.repeated: Counter[DeviceKey] = Counter()
+
+    def add_state(self, identity: Identity, time_ms: int, payload: bytes) -> None:
+        stream = self._stream(identity.device, identity.stream)
+        if identity.seq in stream.new or contains(stream.had, identity.seq):
+            self.repeated[identity.device] += 1
+            return
+        self._sql.execute(
+            "INSERT INTO state (stream, seq, time_ms, info, payload) VALUES (?, ?, ?, ?, ?)",
+            (stream.id, identity.seq, time_ms, stream.info, payload),
+        )
+        stream.new.add(identity.seq)
+        self.stored[identity.device] += 1
+
+    def add_refused(self, identity: Identity, payload: bytes) -> None:
+        """A state that is none counts as had, for it will not get better; a later contract's may be one."""
+        stream = self._stream(identity.device, identity.stream)
+        if stream.contract > CONTRACT:
+            self.add_state(identity, self._now_ms, payload)
+        elif identity.seq not in stream.new and not contains(stream.had, identity.seq):
+            stream.new.add(identity.seq)
+            stream.refused.add(identity.seq)
+
+    def add_info(self, came: InfoCame) -> None:
+        stream = self._stream(came.device, came.stream)
+        if stream.info is not None:
+            (known,) = self._sql.execute("SELECT payload FROM info WHERE id = ?", (stream.info,)).fetchone()
+            if known == came.payload:
+                return
+        new = self._sql.execute(
+            "INSERT INTO info (stream, contract, payload) VALUES (?, ?, ?)",
+            (stream.id, came.contract, came.payload),
+        ).lastrowid
+        assert new is not None  # noqa: S101 - an INSERT has a row; only the type says it might not
+        self._announce(stream.id, new)
+        stream.info, stream.contract = new, came.contract
+        self._announce_earlier(came.device)
+
+    def add_journal(self, came: JournalCame) -> None:
+        """Give the streams their places; what is kept once is not given again."""
+        listed = [(self._stream(came.device, one.stream).id, one) for one in came.ranges]
+        places = dict(
+            self._sql.execute(
+                "SELECT stream.name, place FROM stream JOIN device ON device.id = stream.device"
+                " WHERE kind = ? AND device.name = ? AND place IS NOT NULL",
+                (came.device.kind, came.device.name),
+            )
+        )
+        new = place_streams(places, [one.stream for one in came.ranges])
+        for stream, one in listed:
+            self._sql.execute(
+                "UPDATE stream SET place = coalesce(place, ?), first = ?, last = ?"
+                " WHERE id = ? AND (place IS NULL OR first IS NOT ? OR last IS NOT ?)",
+                (new.get(one.stream), one.first, one.last, stream, one.first, one.last),
+            )
+        if new:
+            self._announce_earlier(came.device)
+
+    def finish(self) -> None:
+        for stream in self._streams.values():
+            if stream.new:
+                write_ranges(self._sql, "had", stream.id, stream.had, union(stream.had, single(stream.new)))
+            if stream.refused:
+                done = read_ranges(self._sql, "done", stream.id)
+                write_ranges(self._sql, "done", stream.id, done, union(done, single(stream.refused)))
+
+    def _stream(self, device: DeviceKey, name: str) -> _Stream:
+        known = self._streams.get((device, name))
+        if known is None:
+            known = self._streams[device, name] = self._find_stream(device, name)
+        return known
+
+    def _find_stream(self, device: DeviceKey, name: str) -> _Stream:
+        owner = (device.kind, device.name)
+        found = self._sql.execute(
+            "SELECT stream.id, info.id, contract FROM stream JOIN device ON device.id = stream.device"
+            " LEFT JOIN info ON info.id = stream.info WHERE kind = ? AND device.name = ? AND stream.name = ?",
+            (*owner, name),
+        ).fetchone()
+        if found is not None:
+            number, info, contract = found
+            return _Stream(number, info, contract or 0, read_ranges(self._sql, "had", number))
+        self._sql.execute("INSERT OR IGNORE INTO device (kind, name) VALUES (?, ?)", owner)
+        new = self._sql.execute(
+            "INSERT INTO stream (device, name) SELECT id, ? FROM device WHERE kind = ? AND name = ?",
+            (name, *owner),
+        ).lastrowid
+        assert new is not None  # noqa: S101 - an INSERT has a row; only the type says it might not
+        return _Stream(new, None, 0, ())
+
+    def _announce(self, stream: int, info: int) -> None:
+        self._sql.execute("UPDATE stream SET info = ? WHERE id = ?", (info, stream))
+        self._sql.execute("UPDATE state SET info = ? WHERE stream = ? AND info IS NULL", (info, stream))
+
+    def _announce_earlier(self, device: DeviceKey) -> None:
+        """Give a stream that ended unannounced the announcement of the one after it.
+
+        An announcement is retained, so one that came and went while the bridge
+        was away is gone; without another one its states would wait for ever.
+        """
+        later: tuple[int, int] | None = None
+        for stream, name, info, contract in self._sql.execute(
+            "SELECT stream.id, stream.name, info.id, contract FROM stream"
+            " JOIN device ON device.id = stream.device LEFT JOIN info ON info.id = stream.info"
+            " WHERE kind = ? AND device.name = ? AND place IS NOT NULL ORDER BY place DESC",
+            (device.kind, device.name),
+        ).fetchall():
+            if info is not None:
+                later = info, contract
+            elif later is not None:
+                self._announce(stream, later[0])
+                if (known := self._streams.get((device, name))) is not None:
+                    known.info, known.contract = later

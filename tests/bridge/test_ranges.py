@@ -1,0 +1,79 @@
+"""Range arithmetic against plain sets of numbers."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.ranges import contains, count, minus, place_streams, single, union, wanted
+
+NUMBERS = st.frozensets(st.integers(1, 30))
+"""Few enough to collide, touch and leave gaps."""
+
+
+def numbers(ranges):
+    return {number for first, last in ranges for number in range(first, last + 1)}
+
+
+def is_in_form(ranges):
+    flat = [end for one in ranges for end in one]
+    return flat == sorted(flat) and all(
+        left[1] + 1 < right[0] for left, right in zip(ranges, ranges[1:], strict=False)
+    )
+
+
+@given(NUMBERS)
+def test_a_set_and_its_ranges_are_the_same(one):
+    ranges = single(one)
+    assert numbers(ranges) == one
+    assert count(ranges) == len(one)
+    assert is_in_form(ranges)
+    assert {number for number in range(32) if contains(ranges, number)} == one
+
+
+@given(NUMBERS, NUMBERS)
+def test_union_and_minus_are_those_of_sets(one, other):
+    for ranges, expected in (
+        (union(single(one), single(other)), one | other),
+        (minus(single(one), single(other)), one - other),
+    ):
+        assert numbers(ranges) == expected
+        assert is_in_form(ranges)
+
+
+@given(NUMBERS, st.tuples(st.integers(1, 30), st.integers(1, 30)).map(sorted).map(tuple))
+def test_wanted_is_what_is_listed_or_below_one_seen_and_not_here(had, listed):
+    seen = max(had, default=0)
+    known = {number for number in range(1, 31) if number <= max(seen, listed[1]) and number >= listed[0]}
+    assert numbers(wanted(single(had), listed)) == known - had
+
+
+def test_without_a_list_everything_below_the_last_one_seen_is_wanted():
+    assert wanted(((3, 4),), None) == ((1, 2),)
+    assert wanted((), None) == ()
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=8))
+def test_places_agree_with_every_list_and_are_kept(steps):
+    """A journal loses its oldest streams and gains new ones; some lists are not seen."""
+    places: dict[str, float] = {}
+    seen: list[list[str]] = []
+    first = last = 0
+    for lost, gained in steps:
+        last += gained
+        first = min(first + lost, last)
+        listed = [f"stream {number}" for number in range(first, last)]
+        new = place_streams(places, listed)
+        assert not new.keys() & places.keys()
+        places |= new
+        seen.append(listed)
+    assert len(set(places.values())) == len(places)
+    for listed in seen:
+        assert sorted(listed, key=places.__getitem__) == listed
+
+
+def test_a_stream_that_was_not_listed_at_first_finds_its_place():
+    assert place_streams({"a": 1.0, "c": 2.0}, ["a", "b", "c"]) == {"b": 1.5}
+    assert place_streams({"b": 1.0}, ["a", "b"]) == {"a": 0.0}
+
+
+def test_streams_that_no_list_ties_to_known_ones_come_after_them():
+    assert place_streams({"old": 1.0}, ["new", "newest"]) == {"new": 2.0, "newest": 3.0}
