@@ -1,0 +1,206 @@
+"""The poller, put together: buses and sources, journal, broker, and who watches them.
+
+No part waits for another at the start: the first request goes out whether or
+not there is a disk or a broker, because a heat pump may stop when nobody asks.
+"""
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from poller.assemble import Report
+from poller.blocks import Poll
+from poller.bus import ModbusTransport
+from poller.clock import MachineClock
+from poller.config import BusSettings, PollerSettings, refuse_shared_series
+from poller.device import Device
+from poller.journal import Journal
+from poller.loop import BusWorker
+from poller.publish import Publisher, will
+from poller.recorder import Limits, Recorder
+from poller.sources import Source
+from poller.trackers import Arrival, Trackers
+from poller.transport import Transport
+from poller.walltime import SETTLE_S
+from readings.broker import Session
+from readings.health import POLLER_HEALTH, Tally
+from readings.release import VERSION
+from readings.topics import Topics
+
+_log = logging.getLogger(__name__)
+
+HANGS_AFTER_S = 30.0
+"""A bus thread without a sign of life for so long hangs; its longest request takes less."""
+
+WATCH_EVERY_S = 1.0
+BUS_STOPS_WITHIN_S = 1.2
+JOURNAL_STOPS_WITHIN_S = 1.2
+FAREWELL_S = 0.5
+"""With the end of the connection, everything together stays below 5 s."""
+
+EXIT_CODE = 70
+"""The exit code of a poller that ends because a part of it hangs (sysexits' EX_SOFTWARE)."""
+
+
+def end_process(reason: str) -> None:
+    """End at once, so that whoever started the process starts it again."""
+    _log.critical("%s: ending the process", reason)
+    logging.shutdown()
+    os._exit(EXIT_CODE)
+
+
+class Poller:
+    """A whole poller, from `start` to `stop`; several programs may run in one process.
+
+    Args:
+        settings: What the configuration says.
+        sources: What reports by itself, beside the configured buses.
+        trust_at_once: Do not wait for an unsynchronised clock to be steady (for the demo).
+        on_hang: Called with the reason when a part of the poller does not go on any more.
+        make_transport: How to reach a bus.
+        clock: The machine's clocks.
+        hangs_after_s: Without a sign of life for so long a bus thread hangs.
+
+    Raises:
+        SettingsError: Two devices would make the same series.
+        ProfileError: A device cannot be polled as its profile says.
+    """
+
+    def __init__(
+        self,
+        settings: PollerSettings,
+        *,
+        sources: Sequence[Source] = (),
+        trust_at_once: bool = False,
+        on_hang: Callable[[str], None] = end_process,
+        make_transport: Callable[[BusSettings, Tally], Transport] | None = None,
+        clock: MachineClock | None = None,
+        hangs_after_s: float = HANGS_AFTER_S,
+    ) -> None:
+        devices = (*settings.devices, *(device for source in sources for device in source.devices))
+        refuse_shared_series(devices)
+        clock = clock or MachineClock()
+        stream = secrets.token_hex(4)
+        self.tally = Tally(POLLER_HEALTH)
+        self.tally.set("poller_build_info", 1, version=VERSION)
+        self._stopping = threading.Event()
+        self._on_hang = on_hang
+        self._hangs_after_s = hangs_after_s
+        topics = Topics(settings.mqtt.root)
+        self._session = Session(
+            settings.mqtt,
+            client_id=f"heating-poller-{settings.name}",
+            clean=True,
+            will=will(topics, settings.name),
+            jitter=lambda: secrets.randbelow(1000) / 1000,
+        )
+        journal = Journal(settings.journal, stream=stream, boot=clock.boot)
+        self._publisher = Publisher(
+            self._session,
+            topics,
+            settings.name,
+            devices,
+            stream=stream,
+            ranges=journal.listed,
+            tally=self.tally,
+        )
+        self._trackers = Trackers(devices, self.tally)
+        self._recorder = Recorder(
+            journal,
+            self._trackers,
+            self._publisher,
+            clock=clock,
+            limits=Limits(
+                age_s=settings.journal_age_s,
+                size_bytes=settings.journal_bytes,
+                settle_s=0 if trust_at_once else SETTLE_S,
+            ),
+            tally=self.tally,
+        )
+        self._workers = {
+            bus.name: self._make_worker(bus, settings.devices, make_transport)
+            for bus in settings.buses
+            if any(one.bus == bus.name for one in settings.devices)
+        }
+        self._threads = {
+            f"bus {name}": threading.Thread(target=worker.run, name=f"bus {name}", daemon=True)
+            for name, worker in self._workers.items()
+        } | {
+            f"source {number}": threading.Thread(
+                target=source.run,
+                args=(self._emit, self._stopping.wait),
+                name=f"source {number}",
+                daemon=True,
+            )
+            for number, source in enumerate(sources, start=1)
+        }
+        self._watch = threading.Thread(target=self._keep_watch, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin in the background; the buses first."""
+        for thread in self._threads.values():
+            thread.start()
+        self._recorder.start()
+        self._session.start()
+        self._watch.start()
+
+    def stop(self) -> None:
+        """End within 5 s: record what is under way, say `offline`, close."""
+        self._stopping.set()
+        deadline = time.monotonic() + BUS_STOPS_WITHIN_S
+        for thread in (*self._threads.values(), self._watch):
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        self._recorder.stop(JOURNAL_STOPS_WITHIN_S)
+        self._session.stop(self._publisher.farewell(), within_s=FAREWELL_S)
+
+    def find_hang(self) -> str | None:
+        """What does not go on any more, in words; `None` as long as everything does."""
+        if not self._recorder.is_alive:
+            return "the journal's thread has ended"
+        for name, thread in self._threads.items():
+            if not thread.is_alive():
+                return f"the thread of {name} has ended"
+        for name, worker in self._workers.items():
+            silent_s = time.monotonic() - worker.last_alive
+            if silent_s > self._hangs_after_s:
+                return f"the thread of bus {name} has not moved for {silent_s:.0f} s"
+        return None
+
+    def _keep_watch(self) -> None:
+        while not self._stopping.wait(WATCH_EVERY_S):
+            reason = self.find_hang()
+            if reason is not None and not self._stopping.is_set():
+                self._on_hang(reason)
+                return
+
+    def _make_worker(
+        self,
+        bus: BusSettings,
+        devices: Sequence[Device],
+        make_transport: Callable[[BusSettings, Tally], Transport] | None,
+    ) -> BusWorker:
+        return BusWorker(
+            bus,
+            [one for one in devices if one.bus == bus.name],
+            transport=(make_transport or _reach)(bus, self.tally),
+            monotonic=time.monotonic,
+            wait=self._stopping.wait,
+            on_poll=self._on_poll,
+            tally=self.tally,
+        )
+
+    def _on_poll(self, device: Device, poll: Poll) -> bool:
+        """In the bus's thread: hand the poll over; what the filters want to know comes from the poll before."""
+        self._recorder.offer(device, poll)
+        return not poll.identity and self._trackers.wants_identity(device.key)
+
+    def _emit(self, device: Device, report: Report) -> None:
+        self._recorder.offer(device, Arrival(report, time.monotonic()))
+
+
+def _reach(bus: BusSettings, tally: Tally) -> Transport:
+    return ModbusTransport(bus, tally=tally)

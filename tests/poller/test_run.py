@@ -1,0 +1,313 @@
+"""The whole poller, against the simulated gateway and the real mosquitto."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from poller import journal_file
+from poller.blocks import BlockRead, FailureReason, RegisterBlock
+from poller.config import PollerSettings, read_config
+from poller.run import Poller
+from poller.transport import ReadError
+from readings.payload import decode_state
+from readings.reading import DeviceState
+from simulator.gateway import Gateway
+from simulator.house_bus import LiveHouse, house_gateway
+from tests.conftest import Server, free_port, needs, wait_until
+
+CONFIG = """
+[mqtt]
+host = "127.0.0.1"
+port = {mqtt_port}
+[poller]
+name = "house"
+[[bus]]
+name = "rs485"
+connect = "tcp://127.0.0.1:{gateway_port}"
+[[device]]
+name = "wp"
+bus = "rs485"
+profile = "wago-879"
+unit = 2
+interval = 1
+[[device]]
+name = "lg"
+bus = "rs485"
+profile = "lg-r290"
+unit = 7
+interval = 1
+"""
+
+NAMES = ("wp", "lg")
+
+
+def write_config(folder: Path, *, mqtt_port: int, gateway_port: int) -> Path:
+    path = folder / "config.toml"
+    path.write_text(CONFIG.format(mqtt_port=mqtt_port, gateway_port=gateway_port))
+    return path
+
+
+def settings(folder: Path, *, mqtt_port: int, gateway_port: int) -> PollerSettings:
+    return read_config(write_config(folder, mqtt_port=mqtt_port, gateway_port=gateway_port), {})
+
+
+def make_gateway(port: int = 0) -> Gateway:
+    house = LiveHouse(start_s=1_795_400_000, monotonic=time.monotonic)
+    return house_gateway(house, port=port, baud=0, turnaround_s=0)
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with make_gateway() as gateway:
+        yield gateway
+
+
+class Ear:
+    """mosquitto_sub on everything of ours."""
+
+    def __init__(self, port: int) -> None:
+        self.lines: list[tuple[str, str]] = []
+        command = [needs("mosquitto_sub"), "-p", str(port), "-t", "heating/#", "-v"]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            topic, _, payload = line.rstrip("\n").partition(" ")
+            self.lines.append((topic.removeprefix("heating/"), payload))
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._thread.join(5)
+        self._process.wait(5)
+        self._process.stdout.close()
+
+    def last(self, topic: str) -> str | None:
+        return next((payload for found, payload in reversed(self.lines) if found == topic), None)
+
+    def states(self, name: str) -> list[DeviceState]:
+        return [
+            decode_state(payload.encode()) for topic, payload in self.lines if topic.endswith(f"{name}/state")
+        ]
+
+
+@pytest.fixture
+def ear(mosquitto: Server) -> Iterator[Ear]:
+    ear = Ear(mosquitto.port)
+    yield ear
+    ear.close()
+
+
+def journaled(folder: Path) -> dict[str, list[int]]:
+    """The seqs of each device's rows, as another program reads them."""
+    with sqlite3.connect(folder / "data" / "journal.sqlite") as file:
+        found = {
+            name: [
+                seq
+                for (seq,) in file.execute(
+                    "SELECT seq FROM state, device WHERE device.id = device AND name = ? ORDER BY stream, seq",
+                    (name,),
+                )
+            ]
+            for name in NAMES
+        }
+    file.close()
+    return found
+
+
+def test_every_poll_that_was_answered_is_journaled_and_published(tmp_path, mosquitto, gateway, ear):
+    poller = Poller(
+        settings(tmp_path, mqtt_port=mosquitto.port, gateway_port=gateway.address[1]), trust_at_once=True
+    )
+    poller.start()
+    wait_until(lambda: all(len(ear.states(name)) >= 3 for name in NAMES))
+    poller.stop()
+    rows = journaled(tmp_path)
+    for name in NAMES:
+        assert poller.tally.value("poller_polls_total", device=name, result="complete") == len(rows[name])
+        assert poller.tally.value("poller_states_dropped_total", device=name) == 0
+        assert rows[name] == list(range(1, len(rows[name]) + 1))
+        published = [state for state in ear.states(name) if state.seq is not None]
+        assert [state.seq for state in published] == rows[name][-len(published) :]
+        assert len({state.stream for state in published}) == 1
+        assert abs(published[-1].time_ms / 1000 - time.time()) < 5
+    assert ear.states("lg")[-1].values["flow_temperature_celsius"] == pytest.approx(30, abs=15)
+
+
+def test_an_orderly_end_says_offline(tmp_path, mosquitto, gateway, ear):
+    poller = Poller(settings(tmp_path, mqtt_port=mosquitto.port, gateway_port=gateway.address[1]))
+    poller.start()
+    online = ["poller/house/availability", "meter/wp/availability", "heatpump/lg/availability"]
+    wait_until(lambda: all(ear.last(topic) == "online" for topic in online))
+    began = time.monotonic()
+    poller.stop()
+    assert time.monotonic() - began < 5
+    wait_until(lambda: all(ear.last(topic) == "offline" for topic in online))
+
+
+def test_it_starts_without_broker_and_without_gateway(tmp_path):
+    mqtt_port, gateway_port = free_port(), free_port()
+    poller = Poller(settings(tmp_path, mqtt_port=mqtt_port, gateway_port=gateway_port), trust_at_once=True)
+    poller.start()
+    wait_until(lambda: poller.tally.value("poller_connect_failures_total", bus="rs485") > 0)
+    with make_gateway(gateway_port):
+        wait_until(lambda: poller.tally.value("poller_states_journaled_total", device="lg") >= 1)
+        config = tmp_path / "mosquitto.conf"
+        config.write_text(f"listener {mqtt_port} 127.0.0.1\nallow_anonymous true\nuser root\n")
+        broker = Server([needs("mosquitto"), "-c", str(config)], mqtt_port, tmp_path / "log")
+        broker.start()
+        ear = Ear(mqtt_port)
+        wait_until(lambda: ear.last("heatpump/lg/state"), within_s=20)
+        assert json.loads(ear.last("heatpump/lg/journal"))[0][1] == 1, "what was taken meanwhile is listed"
+        poller.stop()
+        ear.close()
+        broker.stop()
+
+
+class FakeTransport:
+    """Answers zeros at once; remembers when it was first asked; hangs when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+        self.is_connected = True
+
+    def read(self, block: RegisterBlock, unit: int, timeout_s: float) -> BlockRead:
+        self.asked.set()
+        if not self.goes_on.wait(20):
+            raise ReadError(FailureReason.TIMEOUT, "hung")
+        return BlockRead(block, (0,) * block.count, time.monotonic())
+
+    def late_units(self) -> frozenset[int]:
+        return frozenset()
+
+    def close(self) -> None:
+        pass
+
+
+def test_the_first_request_waits_neither_for_the_disk_nor_for_the_broker(tmp_path, monkeypatch):
+    """A heat pump stops when nobody asks it."""
+    disk = threading.Event()
+    open_file = journal_file.open_file
+
+    def hang(path):
+        assert disk.wait(20)
+        return open_file(path)
+
+    monkeypatch.setattr("poller.journal.open_file", hang)
+    transport = FakeTransport()
+    poller = Poller(
+        settings(tmp_path, mqtt_port=free_port(), gateway_port=1), make_transport=lambda *_: transport
+    )
+    poller.start()
+    assert transport.asked.wait(2)
+    wait_until(lambda: poller.tally.value("poller_polls_total", device="lg", result="complete") >= 2)
+    assert poller.tally.value("poller_states_journaled_total", device="lg") == 0
+    disk.set()
+    wait_until(lambda: poller.tally.value("poller_states_journaled_total", device="lg") >= 2)
+    poller.stop()
+
+
+def test_a_bus_thread_that_hangs_is_noticed(tmp_path):
+    reasons: list[str] = []
+    transport = FakeTransport()
+    poller = Poller(
+        settings(tmp_path, mqtt_port=free_port(), gateway_port=1),
+        make_transport=lambda *_: transport,
+        on_hang=reasons.append,
+        hangs_after_s=1.5,
+    )
+    poller.start()
+    assert transport.asked.wait(5)
+    assert poller.find_hang() is None
+    transport.goes_on.clear()
+    wait_until(lambda: reasons, what="the watchdog bites")
+    assert reasons[0].startswith("the thread of bus rs485 has not moved for 2 s")
+    transport.goes_on.set()
+    poller.stop()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_by_a_mistake_is_noticed(tmp_path):
+    reasons: list[str] = []
+    transport = FakeTransport()
+    transport.read = lambda *_: 1 / 0
+    poller = Poller(
+        settings(tmp_path, mqtt_port=free_port(), gateway_port=1),
+        make_transport=lambda *_: transport,
+        on_hang=reasons.append,
+    )
+    poller.start()
+    wait_until(lambda: reasons)
+    assert reasons == ["the thread of bus rs485 has ended"]
+    poller.stop()
+
+
+def test_a_hang_ends_the_process_with_a_code_and_a_line():
+    code = "from poller.run import end_process; end_process('the thread of bus rs485 has ended')"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 70
+    assert ended.stderr == "the thread of bus rs485 has ended: ending the process\n"
+
+
+class Process:
+    """`python -m poller` as systemd would run it."""
+
+    def __init__(self, config: Path) -> None:
+        self.log = config.with_suffix(".log")
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "poller", "--config", str(config)], stderr=log, env=os.environ
+            )
+
+    def end(self, number: signal.Signals, within_s: float = 5) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(within_s)
+
+
+def test_a_killed_poller_is_offline_by_its_will_and_has_lost_no_row(tmp_path, mosquitto, gateway, ear):
+    config = write_config(tmp_path, mqtt_port=mosquitto.port, gateway_port=gateway.address[1])
+    poller = Process(config)
+    wait_until(lambda: all(len(ear.states(name)) >= 3 for name in NAMES), within_s=20)
+    poller.end(signal.SIGKILL)
+    heard = {name: len(ear.states(name)) for name in NAMES}
+    wait_until(lambda: ear.last("poller/house/availability") == "offline")
+    rows = journaled(tmp_path)
+    for name in NAMES:
+        assert rows[name] == list(range(1, len(rows[name]) + 1))
+        assert len(rows[name]) >= heard[name], "what was published is in the journal"
+
+
+def test_sigterm_ends_it_in_order_though_the_broker_is_frozen(tmp_path, mosquitto, gateway, ear):
+    config = write_config(tmp_path, mqtt_port=mosquitto.port, gateway_port=gateway.address[1])
+    poller = Process(config)
+    wait_until(lambda: ear.last("heatpump/lg/state"), within_s=20)
+    mosquitto.process.send_signal(signal.SIGSTOP)
+    try:
+        assert poller.end(signal.SIGTERM) == 0
+    finally:
+        mosquitto.process.send_signal(signal.SIGCONT)
+    assert "Traceback" not in poller.log.read_text()
+
+
+def test_a_mistake_in_the_configuration_is_one_line_and_exit_code_2(tmp_path):
+    config = write_config(tmp_path, mqtt_port=1883, gateway_port=70000)
+    command = [sys.executable, "-m", "poller", "--config", str(config)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        f"{config}: bus[0].connect: expected tcp://HOST:PORT or rtu+tcp://HOST:PORT,"
+        " got 'tcp://127.0.0.1:70000'\n"
+    )
