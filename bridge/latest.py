@@ -218,15 +218,14 @@ class _Device:
         self.state = state
         # What lay at the broker says nothing of this moment: its silence began when it was taken.
         self.heard = taken if arrival.retained else arrival.now
-        fresh = state.fresh
+        fresh = {name: value for name, value in state.fresh.items() if name in info.fields}
         # A new mapping each time: views that were handed out keep theirs.
-        self.measured = {} if state.is_lost else {**self.measured, **dict.fromkeys(fresh, taken)}
+        self.measured = {**self.measured, **dict.fromkeys(fresh, taken)}
         for name, value in fresh.items():
-            if name in info.fields:
-                trace = self.traces.get(name)
-                if trace is None:
-                    trace = self.traces[name] = Trace()
-                trace.add(taken, value)
+            trace = self.traces.get(name)
+            if trace is None:
+                trace = self.traces[name] = Trace()
+            trace.add(taken, value)
 
     def forget(self) -> None:
         """Nothing that was read so far is current any more."""

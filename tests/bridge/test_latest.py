@@ -274,7 +274,7 @@ def test_a_trace_is_bounded_ascends_and_keeps_real_readings(readings, now):
         trace.add(at, value)
     points = trace.points(now)
     ages = [point.age_s for point in points]
-    assert len(points) <= HISTORY_POINTS
+    assert len(points) <= len(trace._minutes) <= HISTORY_POINTS
     assert ages == sorted(ages, reverse=True)
     assert all(0 <= age <= HISTORY_POINTS * RESOLUTION_S for age in ages)
     assert {point.value for point in points} <= {value for _, value in readings}
@@ -286,6 +286,7 @@ def test_a_trace_of_days_keeps_six_hours():
         trace.add(minute * 60.0, float(minute))
     points = trace.points(3 * 86400.0)
     assert (len(points), points[-1].value) == (HISTORY_POINTS - 1, 4319.0)
+    assert len(trace._minutes) == len(trace._values) == HISTORY_POINTS
 
 
 def test_threads_may_offer_and_look_at_once():

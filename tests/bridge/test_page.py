@@ -341,12 +341,12 @@ HOSTILE = "</h3><script>alert(1)</script>\"'&amp;\x00\u202e\n🔥" + "x" * 300
 
 def test_a_hostile_title_is_only_text():
     house = House()
-    key = house.add("wago-879", "wp", {"power_total_kw": 1.0}, title=HOSTILE)
+    key = house.add("wago-879", "wp", {"power_total_kw": 1.5, "power_factor": 1}, title=HOSTILE)
     info = next(one.info for one in house.latest.snapshot(0).devices)
     assert info is not None
     field = FieldInfo(unit="<b>", description=HOSTILE, prefixes=("meter",), words={"1": HOSTILE})
     hostile = msgspec.structs.replace(
-        info, manufacturer=HOSTILE, poller=HOSTILE, fields={"power_total_kw": field}
+        info, manufacturer=HOSTILE, poller=HOSTILE, fields={"power_total_kw": field, "power_factor": field}
     )
     house.latest.announce(key, hostile)
     house.latest.health(Program.POLLER, HOSTILE, Health(name=HOSTILE, version=HOSTILE, metrics={}))

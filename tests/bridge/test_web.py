@@ -11,7 +11,7 @@ from bridge import web as web_module
 from bridge.errors import ListenError
 from bridge.latest import Latest
 from bridge.status import BridgeStatus
-from bridge.web import MAX_CONNECTIONS, PATIENCE_S, Web
+from bridge.web import MAX_CONNECTIONS, PATIENCE_S, SILENT_S, Web
 from readings.health import BRIDGE_HEALTH, Tally
 from tests.conftest import free_port, wait_until
 
@@ -101,6 +101,9 @@ def test_head_is_get_without_the_body(bridge, path):
     head, nothing = bridge.ask(path, "HEAD")
     assert nothing == b""
     assert (head.status, head.headers["Content-Length"]) == (get.status, str(len(body)))
+    with bridge.connect() as client:
+        client.sendall(f"HEAD {path} HTTP/1.0\r\n\r\n".encode())
+        assert client.makefile("rb").read().endswith(b"\r\n\r\n")
 
 
 def test_nothing_can_be_changed(bridge):
@@ -159,6 +162,7 @@ def test_clients_that_say_nothing_are_few_and_not_for_long(bridge):
 
 
 def test_a_client_that_is_silent_is_cut_off_by_its_socket(monkeypatch, bridge):
+    assert web_module._Handler.timeout == SILENT_S
     monkeypatch.setattr(web_module._Handler, "timeout", 0.05)
     with bridge.connect() as silent:
         assert silent.recv(1) == b""
