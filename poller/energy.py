@@ -157,6 +157,11 @@ def _explains(rules: Rules, count: Count, register: int | float, at: float) -> b
 def _accept(
     count: Count, register: int | float, at: float, serial: str | None, offset: int | float
 ) -> tuple[Verdict, Count]:
-    """Publish the register plus its offset: never less than before, whatever the rounding."""
-    published = max(count.published, add(register, offset))
+    """Publish the register plus its offset: never less than before, whatever the rounding.
+
+    A sum of two 32-bit floats may need more digits than a float has; a
+    millionth of a kWh is enough.
+    """
+    total = register if offset == 0 else round(add(register, offset), 6)
+    published = max(count.published, total)
     return Accepted(published), Count(register, at, published, offset, serial or count.serial)

@@ -26,7 +26,7 @@ from poller.blocks import BlockFailure, BlockOutcome, BlockRead, FailureReason, 
 from poller.device import Device
 from poller.errors import FilterStateError
 from poller.points import Table
-from poller.profile import load_profile
+from poller.profile import load_profile, parse_profile
 from readings.reading import DeviceKey
 from readings.release import RELEASED_MS
 
@@ -223,6 +223,17 @@ def test_jitter_decides_nothing():
             assert (state(polls.folded).values["power_total_kw"] is None) == (number == 2)
 
 
+def test_intervals_are_counted_whatever_the_clock_rounds():
+    quick = replace(METER, interval_s=1.1)
+    for start in (1000.3, 17.9):
+        polls = Polls(of=quick, due=start)
+        polls.folded = Folded(new_tracker(quick, start), None, None)
+        polls.poll()
+        assert "power_L1_kw" in state(polls.poll(fail=(POWER,))).held
+        assert "power_L1_kw" in state(polls.poll(fail=(POWER,))).held
+        assert "power_L1_kw" not in state(polls.poll(fail=(POWER,))).held
+
+
 def test_availability_waits_for_the_first_good_block():
     polls = Polls(blocks=(POWER,))
     assert polls.poll(frequency_hz=0.0).online is None
@@ -267,6 +278,43 @@ def test_what_the_device_calls_no_value_is_null_at_once():
         assert state(folded).values["dhw_temperature_celsius"] == value
         assert state(folded).held == frozenset()
         assert folded.rejections == ()
+
+
+OWN = """
+title = "Own"
+kind = "meter"
+manufacturer = "M"
+model = "X"
+sources = ["a manual"]
+[defaults]
+encoding = "uint32"
+sentinels = ["ones"]
+[fields]
+energy_total_kwh = { address = 0, scale = 0.01, range = [0, 1e6], max_power_kw = 45 }
+energy_total_raw_kwh = { raw_of = "energy_total_kwh" }
+voltage_L1_v = { address = 2, range = [0, 300] }
+voltage_L2_v = { address = 4, range = [0, 300] }
+spread_v = { difference = ["voltage_L1_v", "voltage_L2_v"], unit = "V", description = "Voltage between phases" }
+"""
+
+
+def test_what_is_made_of_no_value_has_none():
+    known = parse_profile("own", OWN)
+    own = Device(DeviceKey(known.kind, "d"), "D", known, known.choose(), 30.0, bus="b", unit=1)
+    every = block(own, Table.HOLDING, 0, 6)
+    tracker = new_tracker(own, START)
+    for number, words in enumerate(
+        [(0, 500, 0, 230, 0, 228)] * 3 + [(0xFFFF, 0xFFFF, 0, 230, 0xFFFF, 0xFFFF)]
+    ):
+        at = START + 30 * number
+        folded = fold_poll(own, tracker, Poll(at, at, (BlockRead(every, words, at),)))
+        tracker = folded.tracker
+        assert state(folded).values["spread_v"] == (2 if number < 3 else None)
+    assert state(folded).values == {
+        "energy_total_kwh": None, "energy_total_raw_kwh": None, "voltage_L1_v": 230, "voltage_L2_v": None,
+        "spread_v": None,
+    }  # fmt: skip
+    assert state(folded).held == frozenset()
 
 
 def test_a_replaced_meter_goes_on_counting_and_its_register_is_a_field_of_its_own():
@@ -328,6 +376,19 @@ def test_across_a_reboot_an_hour_is_assumed(same_boot, rise, follows):
     words = floats(ENERGY, GOOD | {"energy_total_kwh": 100.0 + rise})
     made = state(fold_poll(METER, tracker, Poll(now, now, (BlockRead(ENERGY, words, now),))))
     assert made.values["energy_total_kwh"] == (100.0 + rise if follows else None)
+
+
+def test_the_time_before_a_reboot_counts_too():
+    """Five hours without an answer, then a reboot: 200 kWh are no other meter."""
+    polls = Polls().warm()
+    kept = keep(polls.folded.tracker, polls.due + 5 * 3600)
+    tracker = restore(METER, kept, same_boot=False, now=5.0)
+    words = floats(ENERGY, GOOD | {"energy_total_kwh": 300.0})
+    for number in range(3):
+        at = 5.0 + 30 * number
+        folded = fold_poll(METER, tracker, Poll(at, at, (BlockRead(ENERGY, words, at),)))
+        tracker = folded.tracker
+    assert state(folded).values["energy_total_kwh"] == 300.0
 
 
 def test_a_row_of_candidates_begins_anew_after_a_reboot():
@@ -420,7 +481,9 @@ def test_a_silent_source_is_lost_once_after_its_limit():
     lost = fold_silence(SENSOR, tracker, START + 900)
     assert (lost.online, set(state(lost).values.values())) == (False, {None})
     assert fold_silence(SENSOR, lost.tracker, START + 2000).snapshot is None
-    assert report({"temperature_celsius": 20.4}, lost.tracker, START + 2001).online is True
+    back = report({"humidity_percent": 63}, lost.tracker, START + 900)
+    assert back.online is True
+    assert state(back).held == frozenset(), "nothing from before is held"
 
 
 def test_a_report_of_unknown_fields_says_nothing():

@@ -159,6 +159,14 @@ def test_whole_numbers_stay_whole():
     assert isinstance(published[-1], int)
 
 
+def test_an_offset_adds_no_digits_and_takes_nothing_away():
+    """Summed as they stand, these make 8309439.399999999."""
+    meter = Meter(Count(register=8309439.4, at=1000.0, published=8309439.4, serial="A"), serial="B")
+    assert meter.read(0.0857534524, 0.0857534524, 0.0857534524)[-1] == 8309439.4
+    meter = Meter(Count(register=1.0, at=1000.0, published=2.0000004, serial="A"), serial="B")
+    assert meter.read(1.5, 1.5, 1.5)[-1] == 2.0000004
+
+
 @pytest.mark.parametrize(
     ("before", "register", "elapsed_s", "expected"),
     [
