@@ -17,6 +17,9 @@ from threading import RLock
 
 from bridge.errors import StoreError
 
+Sql = sqlite3.Connection
+"""What a transaction's statements go through."""
+
 _log = logging.getLogger(__name__)
 
 _VERSION = 1
@@ -119,7 +122,7 @@ class Database:
             self._connection.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[Sql]:
         """All or nothing of what is done within; one at a time.
 
         Raises:
@@ -153,7 +156,7 @@ class Database:
         if self._connection.in_transaction:  # SQLite itself ends the transaction on some errors
             self._connection.execute("ROLLBACK")
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> Sql:
         try:
             return self._connect()
         except sqlite3.DatabaseError as error:
@@ -162,7 +165,7 @@ class Database:
             self._set_aside(error)
             return self._connect()
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> Sql:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
             self._prepare(connection)
@@ -171,7 +174,7 @@ class Database:
             raise
         return connection
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _prepare(self, connection: Sql) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]

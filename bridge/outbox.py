@@ -7,13 +7,12 @@ whose answer was lost is repeated byte for byte.
 
 import heapq
 import json
-import sqlite3
 from collections.abc import Iterator, Sequence
 from math import isnan
 
 from bridge.arrival import MAX_SEQ
 from bridge.batch import Batch, Piece, Row, RowId, Run, cut, to_pieces, to_runs
-from bridge.database import Database
+from bridge.database import Database, Sql
 from bridge.ranges import Range, Ranges, minus, single, union
 from bridge.sample import to_samples
 from bridge.store import read_ranges, write_ranges
@@ -103,7 +102,7 @@ class Outbox:
         """Judge anew what was too far ahead of the clock."""
         self._parked.clear()
 
-    def _catch_up_with_file(self, sql: sqlite3.Connection) -> None:
+    def _catch_up_with_file(self, sql: Sql) -> None:
         """When the file is new to us, see whether it is from before a start of this host."""
         if self._generation == self._database.generation:
             return
@@ -119,7 +118,7 @@ class Outbox:
             sql.execute("DELETE FROM batch WHERE settled_s IS NOT NULL")
             sql.execute("INSERT OR REPLACE INTO note VALUES ('boot', ?)", (self._boot,))
 
-    def _next(self, sql: sqlite3.Connection, now_ms: int) -> Batch | None:
+    def _next(self, sql: Sql, now_ms: int) -> Batch | None:
         devices = sql.execute("SELECT id, kind, name, newest_ms FROM device").fetchall()
         newest = {DeviceKey(Kind(kind), name): time for _, kind, name, time in devices if time is not None}
         waiting = [self._read_waiting(sql, number) for number, _, _, _ in devices]
@@ -138,7 +137,7 @@ class Outbox:
         assert number is not None  # noqa: S101 - an INSERT has a row; only the type says it might not
         return Batch(number, rows, pieces, generation=self._generation)
 
-    def _read_waiting(self, sql: sqlite3.Connection, device: int) -> Iterator[Row]:
+    def _read_waiting(self, sql: Sql, device: int) -> Iterator[Row]:
         """What waits of a device, in row order; what cannot be named yet is passed over."""
         for (stream,) in sql.execute(
             "SELECT stream.id FROM stream JOIN info ON info.id = stream.info"
@@ -150,7 +149,7 @@ class Outbox:
                 before = _row_before(sql, stream, first)
                 yield from self._read_run(sql, Run(stream, first, last, before))
 
-    def _read_run(self, sql: sqlite3.Connection, run: Run) -> Iterator[Row]:
+    def _read_run(self, sql: Sql, run: Run) -> Iterator[Row]:
         """The rows of a run, each judged against the one before it."""
         kind, name = sql.execute(
             "SELECT kind, device.name FROM stream JOIN device ON device.id = stream.device WHERE stream.id = ?",
@@ -173,7 +172,7 @@ class Outbox:
                 yield Row(RowId(run.stream, seq), device, time_ms, samples, before)
                 before, state_before, following = RowId(run.stream, seq), state, seq + 1
 
-    def _info(self, sql: sqlite3.Connection, number: int) -> Info:
+    def _info(self, sql: Sql, number: int) -> Info:
         known = self._infos.get(number)
         if known is None:
             (payload,) = sql.execute("SELECT payload FROM info WHERE id = ?", (number,)).fetchone()
@@ -183,7 +182,7 @@ class Outbox:
         return known
 
 
-def _row_before(sql: sqlite3.Connection, stream: int, seq: int) -> RowId | None:
+def _row_before(sql: Sql, stream: int, seq: int) -> RowId | None:
     """The row before a place, of this stream or an earlier one, be it stored or removed."""
     device, place, removed_stream, removed_seq = sql.execute(
         "SELECT device.id, place, before_stream, before_seq FROM stream"
@@ -204,7 +203,7 @@ def _row_before(sql: sqlite3.Connection, stream: int, seq: int) -> RowId | None:
     return None
 
 
-def _read_state(sql: sqlite3.Connection, row: RowId | None) -> DeviceState | None:
+def _read_state(sql: Sql, row: RowId | None) -> DeviceState | None:
     if row is None:
         return None
     found = sql.execute(
@@ -223,7 +222,7 @@ def _decode(payload: bytes) -> DeviceState | None:
         return None
 
 
-def _settle(sql: sqlite3.Connection, batch: Batch, now_s: float) -> None:
+def _settle(sql: Sql, batch: Batch, now_s: float) -> None:
     sql.execute("UPDATE batch SET pieces = '[]', settled_s = ? WHERE id = ?", (now_s, batch.id))
     ranges: dict[int, list[Range]] = {}
     for run in to_runs(batch.rows):
@@ -240,7 +239,7 @@ def _settle(sql: sqlite3.Connection, batch: Batch, now_s: float) -> None:
     )
 
 
-def _quarantine(sql: sqlite3.Connection, batch: Batch, piece: Piece, reason: str) -> None:
+def _quarantine(sql: Sql, batch: Batch, piece: Piece, reason: str) -> None:
     for place, sample in enumerate(batch.samples[piece.begin : piece.end], piece.begin):
         row = batch.row_of(place)
         (stream,) = sql.execute("SELECT name FROM stream WHERE id = ?", (row.id.stream,)).fetchone()

@@ -1,11 +1,10 @@
 """Keeps the store small: what was sent leaves after ten minutes, what cannot be sent after days, oldest first."""
 
-import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bridge.database import Database
+from bridge.database import Database, Sql
 from bridge.outbox import runs_from
 from bridge.ranges import Range, Ranges, minus, single, union
 from bridge.store import read_ranges, write_ranges
@@ -75,7 +74,7 @@ class Pruning:
 class _Work:
     """One round within one transaction."""
 
-    def __init__(self, sql: sqlite3.Connection) -> None:
+    def __init__(self, sql: Sql) -> None:
         self._sql = sql
         self.dropped: Counter[tuple[DeviceKey, str]] = Counter()
         self._under_way: dict[int, Ranges] = {}
@@ -190,7 +189,7 @@ class _Work:
         self._sql.execute("DELETE FROM state WHERE stream = ? AND seq BETWEEN ? AND ?", (stream, *gone))
 
 
-def _bytes_used(sql: sqlite3.Connection) -> int:
+def _bytes_used(sql: Sql) -> int:
     (pages,) = sql.execute("PRAGMA page_count").fetchone()
     (free,) = sql.execute("PRAGMA freelist_count").fetchone()
     (size,) = sql.execute("PRAGMA page_size").fetchone()

@@ -4,13 +4,12 @@ A group of messages goes in as one transaction. Only then are they
 acknowledged, so that a message is either in here or still at the broker.
 """
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from bridge.arrival import Arrival, Identity, InfoCame, JournalCame, RefusedMessage, StateCame
-from bridge.database import Database
+from bridge.database import Database, Sql
 from bridge.ranges import Range, Ranges, contains, count, minus, place_streams, single, union, wanted
 from bridge.status import DeviceBacklog
 from readings.payload import CONTRACT
@@ -92,14 +91,14 @@ class Store:
         return int(rows)
 
 
-def read_ranges(sql: sqlite3.Connection, table: str, stream: int) -> Ranges:
+def read_ranges(sql: Sql, table: str, stream: int) -> Ranges:
     """The ranges of a stream in `had` or `done`."""
     return tuple(
         sql.execute(f"SELECT first, last FROM {table} WHERE stream = ? ORDER BY first", (stream,))  # noqa: S608 - one of two tables of ours
     )
 
 
-def write_ranges(sql: sqlite3.Connection, table: str, stream: int, old: Ranges, new: Ranges) -> None:
+def write_ranges(sql: Sql, table: str, stream: int, old: Ranges, new: Ranges) -> None:
     """Turn the ranges of a stream from what was read into what they are now."""
     before, after = set[Range](old), set[Range](new)
     sql.executemany(
@@ -112,7 +111,7 @@ def write_ranges(sql: sqlite3.Connection, table: str, stream: int, old: Ranges, 
     )
 
 
-def _time_of_first(sql: sqlite3.Connection, stream: int, waiting: Ranges) -> int | None:
+def _time_of_first(sql: Sql, stream: int, waiting: Ranges) -> int | None:
     if not waiting:
         return None
     found = sql.execute(
@@ -140,7 +139,7 @@ class _Stream:
 class _Group:
     """One group on its way into the tables."""
 
-    def __init__(self, sql: sqlite3.Connection, now_ms: int) -> None:
+    def __init__(self, sql: Sql, now_ms: int) -> None:
         self._sql = sql
         self._now_ms = now_ms
         self._streams: dict[tuple[DeviceKey, str], _Stream] = {}

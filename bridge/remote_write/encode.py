@@ -31,33 +31,37 @@ def encode(samples: Iterable[Sample], constant: Mapping[str, str]) -> bytes:
     Returns:
         Protobuf in snappy's block format (receivers refuse the framed one).
     """
-    by_series: dict[Series, list[Sample]] = {}
+    labels: dict[Series, tuple[tuple[str, str], ...]] = {}
+    by_labels: dict[tuple[tuple[str, str], ...], list[Sample]] = {}
     for sample in samples:
-        by_series.setdefault(sample.series, []).append(sample)
+        pairs = labels.get(sample.series)
+        if pairs is None:
+            pairs = labels[sample.series] = label_pairs(sample.series, constant)
+        by_labels.setdefault(pairs, []).append(sample)
     request = WriteRequest(
         timeseries=[
             TimeSeries(
-                labels=[Label(name=name, value=value) for name, value in label_pairs(series, constant)],
+                labels=[Label(name=name, value=value) for name, value in pairs],
                 samples=[
                     WireSample(value=one.value, timestamp=one.timestamp_ms)
                     for one in sorted(own, key=lambda one: one.timestamp_ms)
                 ],
             )
-            for series, own in by_series.items()
+            for pairs, own in by_labels.items()
         ]
     )
     compressed: bytes = snappy.compress(request.SerializeToString())
     return compressed
 
 
-def label_pairs(series: Series, constant: Mapping[str, str]) -> list[tuple[str, str]]:
+def label_pairs(series: Series, constant: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """A series' labels as they are sent: sorted by name, none twice, none empty.
 
     Receivers answer a name that stands there twice with 500, which looks like
     an outage; an empty value is the same as no label.
 
     >>> label_pairs(Series("up", (("device", "wp"), ("room", ""))), {"device": "x", "site": "home"})
-    [('__name__', 'up'), ('device', 'wp'), ('site', 'home')]
+    (('__name__', 'up'), ('device', 'wp'), ('site', 'home'))
     """
     labels = {**constant, **dict(series.labels), "__name__": series.name}
-    return sorted((name, value) for name, value in labels.items() if name and value)
+    return tuple(sorted((name, value) for name, value in labels.items() if name and value))
