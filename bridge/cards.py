@@ -208,8 +208,10 @@ class _Card:
         return f'<li class="{css}">{label} <b>{escape(str(self._show(name, large=False)))}</b>{self._held(name)}</li>'
 
     def _row(self, name: str) -> str:
+        # A long name breaks at its underscores.
         metrics = "<br>".join(
-            f"<code>{escape(series.name)}</code>" for series in self._device.series.get(name, ())
+            f"<code>{escape(series.name).replace('_', '_<wbr>')}</code>"
+            for series in self._device.series.get(name, ())
         )
         value = (
             f"{escape(str(self._show(name, large=False)))}{self._held(name)}"

@@ -7,7 +7,7 @@ STYLE = """
 :root{color-scheme:light dark;
 --paper:#f4f3f0;--card:#fff;--ink:#1c1d21;--soft:#5b5e66;--faint:#e7e5e0;--ring:rgb(0 0 0/.06);
 --good:#17693a;--good-bg:#e3f3e8;--wait:#85500a;--wait-bg:#fbeecd;--bad:#a81e2d;--bad-bg:#fbe3e4;--idle:#4c5566;--idle-bg:#e8eaef;
---meter:#b76e00;--heatpump:#cf3d24;--sensor:#1b74c5;--thermostat:#7250c8;--cool:#2f7fd0}
+--meter:#a86400;--heatpump:#cf3d24;--sensor:#1b74c5;--thermostat:#7250c8;--cool:#2f7fd0}
 @media (prefers-color-scheme:dark){:root{
 --paper:#121317;--card:#1c1e24;--ink:#eceae6;--soft:#a4a8b2;--faint:#2d3038;--ring:rgb(255 255 255/.05);
 --good:#7fd8a0;--good-bg:#14301f;--wait:#f2c46d;--wait-bg:#35290f;--bad:#ff9c9f;--bad-bg:#3c1a1d;--idle:#b6bfd0;--idle-bg:#242933;

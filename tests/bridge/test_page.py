@@ -28,7 +28,7 @@ SENT = BridgeStatus(
     store_rows=2412,
     store_bytes=3_400_000,
 )
-VOID = {"meta", "link", "br"}
+VOID = {"meta", "link", "br", "wbr"}
 
 
 class Document(HTMLParser):
@@ -61,7 +61,7 @@ class Document(HTMLParser):
 
     def _divide(self, tag):
         """What stands in two blocks is two words, with or without a style."""
-        if tag not in {"span", "b"}:
+        if tag not in {"span", "b", "wbr"}:
             self.words.append(" ")
 
     def handle_data(self, data):
