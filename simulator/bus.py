@@ -4,10 +4,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from poller.profile import Profile, Table
-from simulator import wire
 from simulator.errors import IllegalAddressError
 from simulator.faults import GARBAGE_KINDS, Fault, FaultKind, damaged_frame, damaged_words
 from simulator.registers import Answer, RegisterMap, Value
+from simulator.wire import (
+    ILLEGAL_ADDRESS,
+    ILLEGAL_FUNCTION,
+    ILLEGAL_VALUE,
+    NO_ANSWER,
+    TABLES,
+    Framing,
+    Request,
+    answer_pdu,
+    exception_pdu,
+)
 
 _MAX_REGISTERS, _MAX_BITS = 125, 2000
 
@@ -61,7 +71,7 @@ class Exchange:
         taken_at: When the device looked at its values, seconds of the monotonic clock.
         values: What the device truly held, for each point that lies wholly in the
             request, as its registers represent it; empty for a refusal.
-        fault: What went wrong; `None` when the true answer was sent in time.
+        fault: What went wrong; `None` when the answer was sent in time and undistorted.
         sent: The bytes that went to the client; empty where there was no answer.
     """
 
@@ -73,6 +83,11 @@ class Exchange:
     values: Mapping[str, Value]
     fault: Fault | None
     sent: bytes
+
+    @property
+    def carries_values(self) -> bool:
+        """Whether the client was sent these values: undistorted, though perhaps late."""
+        return bool(self.values) and (self.fault is None or self.fault.kind is FaultKind.LATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +123,21 @@ class Bus:
         devices: By unit id.
         framing: How the gateway's clients speak.
         baud: The line's speed; 0 is no serial line, and no time passes.
-        silence_s: How long the gateway waits for a unit that does not answer.
+        silence_s: How long the gateway holds the line for a unit that does not answer.
         reports_silence: Whether it then answers with exception 0x0B (Modbus TCP) or not at all.
     """
 
     def __init__(
         self,
         devices: Mapping[int, Device],
-        framing: wire.Framing,
+        framing: Framing,
         *,
         baud: int = 0,
         silence_s: float = 0.0,
         reports_silence: bool = False,
     ) -> None:
         self._devices = dict(devices)
-        self._framing = framing
+        self.framing = framing
         self._line = Line(baud)
         self._silence_s = silence_s
         self._reports_silence = reports_silence
@@ -136,58 +151,58 @@ class Bus:
         """The unit is back."""
         self._unplugged.discard(unit)
 
-    def request_seconds(self, request: wire.Request) -> float:
+    def request_seconds(self, request: Request) -> float:
         """How long the request holds the line: unit, PDU, checksum."""
         return self._line.seconds(len(request.pdu) + 3)
 
-    def fields(self, request: wire.Request) -> frozenset[str]:
+    def fields(self, request: Request) -> frozenset[str]:
         """The points that a request reads."""
-        device, table = self._devices.get(request.unit), wire.TABLES.get(request.function)
+        device, table = self._devices.get(request.unit), TABLES.get(request.function)
         if device is None or table is None or len(request.pdu) != 5:
             return frozenset()
         return device.fields(table, *request.span)
 
-    def reply(self, request: wire.Request, fault: Fault | None, now: float) -> Reply:
+    def reply(self, request: Request, fault: Fault | None, now: float) -> Reply:
         """What becomes of a request that has reached the devices now."""
         device = None if request.unit in self._unplugged else self._devices.get(request.unit)
         silent = fault is not None and fault.kind is FaultKind.SILENT
         if device is None or silent:
-            refusal = wire.exception_pdu(request.function, wire.NO_ANSWER)
-            sent = self._framing.frame(request, refusal) if self._reports_silence else b""
+            refusal = exception_pdu(request.function, NO_ANSWER)
+            sent = self.framing.frame(request, refusal) if self._reports_silence else b""
             return Reply(self._silence_s, self._exchange(request, now, {}, fault, sent))
-        table = wire.TABLES.get(request.function)
-        if fault is not None and not _bites(fault, table, self._framing):
+        table = TABLES.get(request.function)
+        if fault is not None and not _bites(fault, table, self.framing):
             fault = None
         pdu, values = self._ask(device, request, table, fault)
         after_s = device.turnaround_s + self._line.seconds(len(pdu) + 3)
-        sent = self._framing.frame(request, pdu)
+        sent = self.framing.frame(request, pdu)
         if fault is not None:
             after_s += fault.delay_s if fault.kind is FaultKind.LATE else 0
-            sent = damaged_frame(fault, request, pdu, self._framing)
+            sent = damaged_frame(fault, request, pdu, self.framing)
         closes = fault is not None and fault.kind is FaultKind.CLOSED
         return Reply(after_s, self._exchange(request, now, values, fault, sent), closes=closes)
 
     def _ask(
-        self, device: Device, request: wire.Request, table: Table | None, fault: Fault | None
+        self, device: Device, request: Request, table: Table | None, fault: Fault | None
     ) -> tuple[bytes, Mapping[str, Value]]:
         """The device's PDU, its words as a fault leaves them, and its true values."""
         if table is None:
-            return wire.exception_pdu(request.function, wire.ILLEGAL_FUNCTION), {}
+            return exception_pdu(request.function, ILLEGAL_FUNCTION), {}
         address, count = request.span
         if len(request.pdu) != 5 or not 1 <= count <= (_MAX_BITS if table.holds_bits else _MAX_REGISTERS):
-            return wire.exception_pdu(request.function, wire.ILLEGAL_VALUE), {}
+            return exception_pdu(request.function, ILLEGAL_VALUE), {}
         try:
             answer, following = device.answer(table, address, count)
         except IllegalAddressError:
-            return wire.exception_pdu(request.function, wire.ILLEGAL_ADDRESS), {}
+            return exception_pdu(request.function, ILLEGAL_ADDRESS), {}
         words = answer.words
         if fault is not None:
             words = damaged_words(fault, words, following, address=address, points=answer.points, table=table)
-        return wire.answer_pdu(request.function, words), answer.values
+        return answer_pdu(request.function, words), answer.values
 
     def _exchange(
         self,
-        request: wire.Request,
+        request: Request,
         now: float,
         values: Mapping[str, Value],
         fault: Fault | None,
@@ -197,7 +212,7 @@ class Bus:
         return Exchange(request.unit, request.function, address, count, now, values, fault, sent)
 
 
-def _bites(fault: Fault, table: Table | None, framing: wire.Framing) -> bool:
+def _bites(fault: Fault, table: Table | None, framing: Framing) -> bool:
     """Whether the fault makes a difference to this request."""
     if fault.kind is FaultKind.WRONG_TRANSACTION:
         return not framing.has_checksum

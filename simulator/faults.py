@@ -6,10 +6,10 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from random import Random
 
 from poller.profile import Point, Table
-from simulator import wire
+from simulator.weather import Draw
+from simulator.wire import Framing, Request, exception_pdu
 
 
 class FaultKind(StrEnum):
@@ -89,9 +89,9 @@ class _Order:
 class FaultPlan:
     """Which of the coming requests go wrong. Any thread may call it."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, draw: Draw) -> None:
         self._lock = threading.Lock()
-        self._random = random
+        self._draw = draw
         self._orders: list[_Order] = []
         self._chances: list[tuple[Fault, int | None, float]] = []
 
@@ -123,7 +123,7 @@ class FaultPlan:
                     )
                     return order.fault
             for fault, only, probability in self._chances:
-                if only in {None, unit} and _concerns(fault, fields) and self._random.random() < probability:
+                if only in {None, unit} and _concerns(fault, fields) and self._draw() < probability:
                     return fault
             return None
 
@@ -168,11 +168,11 @@ def damaged_words(
     return tuple(hit)
 
 
-def damaged_frame(fault: Fault, request: wire.Request, pdu: bytes, framing: wire.Framing) -> bytes:
+def damaged_frame(fault: Fault, request: Request, pdu: bytes, framing: Framing) -> bytes:
     """The bytes of an answer as a fault leaves them."""
     match fault.kind:
         case FaultKind.EXCEPTION:
-            pdu = wire.exception_pdu(request.function, fault.code)
+            pdu = exception_pdu(request.function, fault.code)
         case FaultKind.SHORT:
             kept = pdu[2 : 2 + (len(pdu) - 2) // 4 * 2]
             pdu = bytes([pdu[0], len(kept)]) + kept

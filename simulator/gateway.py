@@ -21,7 +21,7 @@ from typing import Self
 from simulator.bus import Bus, Exchange
 from simulator.errors import FramingError
 from simulator.faults import FaultPlan
-from simulator.wire import Framing, Request
+from simulator.wire import Request
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +30,7 @@ class Gateway:
     """A gateway on a TCP port, from `start` to `stop`.
 
     Args:
-        bus: The line behind it.
-        framing: How its clients speak.
+        bus: The line behind it, which also says how the clients speak.
         host: Where it listens.
         port: 0 takes a free one; `address` says which.
         seed: What the faults' probabilities are drawn with.
@@ -41,7 +40,6 @@ class Gateway:
     def __init__(
         self,
         bus: Bus,
-        framing: Framing,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -49,8 +47,7 @@ class Gateway:
         remembers: int = 100_000,
     ) -> None:
         self.bus = bus
-        self.faults = FaultPlan(Random(seed))  # noqa: S311  # chances that can be repeated, no secret
-        self._framing = framing
+        self.faults = FaultPlan(Random(seed).random)  # noqa: S311  # chances that can be repeated, no secret
         self._address = (host, port)
         self._listener: socket.socket | None = None
         self._refused_until = 0.0
@@ -127,14 +124,18 @@ class Gateway:
             try:
                 connection, _ = listener.accept()
             except OSError:  # closed, by `refuse` or by `stop`
-                if self._stopped.wait(max(0.0, self._refused_until - time.monotonic())):
-                    return
+                while (left_s := self._refused_until - time.monotonic()) > 0:
+                    if self._stopped.wait(left_s):
+                        return
                 listener = self._listener = socket.create_server(self._address)
                 continue
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._connections.append(connection)
             self._run("connection", partial(self._receive, connection))
+        # What came between the two lines of `stop`.
+        _close(listener)
+        self.close_connections()
 
     def _receive(self, connection: socket.socket) -> None:
         """Hand one connection's requests to the bus, until it ends."""
@@ -143,7 +144,7 @@ class Gateway:
             while received := connection.recv(4096):
                 buffer += received
                 try:
-                    while request := self._framing.take(buffer):
+                    while request := self.bus.framing.take(buffer):
                         self._requests.put((connection, request))
                 except FramingError as error:
                     _log.warning("connection closed: %s", error)
@@ -174,7 +175,7 @@ class Gateway:
         with self._lock:
             open_ones = self._connections
             if connection not in open_ones:
-                if not (open_ones and self._framing.has_checksum):
+                if not (open_ones and self.bus.framing.has_checksum):
                     return
                 connection = open_ones[-1]
             with contextlib.suppress(OSError):  # the client has gone meanwhile

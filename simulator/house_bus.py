@@ -3,15 +3,16 @@
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 from types import MappingProxyType
 from typing import Literal
 
 from poller.profile import load_profile
-from simulator import wire
 from simulator.bus import Bus, Device
 from simulator.devices import heat_pump_values, meter_values, sensor_values, thermostat_values
 from simulator.gateway import Gateway
 from simulator.house import House, HouseState
+from simulator.wire import RtuFraming, TcpFraming
 
 METER_UNIT = 2
 HEAT_PUMP_UNIT = 7
@@ -69,7 +70,8 @@ class LiveHouse:
     ) -> None:
         self._monotonic = monotonic
         self._clock = HouseClock(start_s, speed, monotonic())
-        self._house = House(seed=seed, start_s=start_s)
+        draw = Random(seed).random  # noqa: S311  # weather that can be repeated, no secret
+        self._house = House(draw=draw, start_s=start_s)
         self._lock = threading.Lock()
         self._reported: dict[str, dict[str, int | float]] = {}
 
@@ -128,13 +130,12 @@ def house_gateway(
 
     With `baud` 0 and `turnaround_s` 0 it answers at once.
     """
-    speaks: wire.Framing = wire.TcpFraming() if framing == "tcp" else wire.RtuFraming()
     bus = Bus(
         {
             METER_UNIT: house.meter(turnaround_s=turnaround_s),
             HEAT_PUMP_UNIT: house.heat_pump(turnaround_s=turnaround_s),
         },
-        speaks,
+        TcpFraming() if framing == "tcp" else RtuFraming(),
         baud=baud,
     )
-    return Gateway(bus, speaks, host=host, port=port, seed=seed)
+    return Gateway(bus, host=host, port=port, seed=seed)

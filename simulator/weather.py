@@ -1,13 +1,15 @@
 """Outdoor temperature and sunshine over the day and the year; and drifts, the house's only randomness.
 
 Everything is a function of the time and of phases that are drawn once, so the
-same seed gives the same weather however often and in whatever steps it is asked.
+same draws give the same weather however often and in whatever steps it is asked.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from random import Random
+
+Draw = Callable[[], float]
+"""Draws a number from 0 to 1, as `Random(seed).random` does."""
 
 DAY_S = 86400.0
 YEAR_S = 365.2425 * DAY_S
@@ -22,18 +24,17 @@ _MIDWINTER_S = 11 * DAY_S  # about 11 days before the year's turn, counted backw
 class Drift:
     """A value that wanders within ± `amplitude`, the sum of slow waves.
 
-    >>> drift = Drift.drawn(Random(1), 2.0, periods_s=(60, 3600))
-    >>> -2 <= drift.at(12.5) <= 2
-    True
+    >>> round(Drift.drawn(lambda: 0.25, 2.0, periods_s=(60, 3600)).at(0), 6)
+    2.0
     """
 
     amplitude: float
     waves: tuple[tuple[float, float], ...]
 
     @classmethod
-    def drawn(cls, random: Random, amplitude: float, *, periods_s: Sequence[float]) -> "Drift":
-        """A drift with waves of these periods, their phases drawn from `random`."""
-        waves = tuple((math.tau / period, random.uniform(0, math.tau)) for period in periods_s)
+    def drawn(cls, draw: Draw, amplitude: float, *, periods_s: Sequence[float]) -> "Drift":
+        """A drift with waves of these periods, each with a phase of its own."""
+        waves = tuple((math.tau / period, math.tau * draw()) for period in periods_s)
         return cls(amplitude / len(waves), waves)
 
     def at(self, time_s: float) -> float:
@@ -42,12 +43,12 @@ class Drift:
 
 
 class Weather:
-    """The weather of one seed. Times are seconds since 1970 UTC."""
+    """The weather of a place and some years. Times are seconds since 1970 UTC."""
 
-    def __init__(self, random: Random) -> None:
-        self._front = Drift.drawn(random, 5.0, periods_s=(9.1 * DAY_S, 5.3 * DAY_S, 2.7 * DAY_S))
-        self._gusts = Drift.drawn(random, 0.3, periods_s=(2311, 977))
-        self._clouds = Drift.drawn(random, 0.9, periods_s=(2.9 * DAY_S, 7.3 * HOUR_S, 1900))
+    def __init__(self, draw: Draw) -> None:
+        self._front = Drift.drawn(draw, 5.0, periods_s=(9.1 * DAY_S, 5.3 * DAY_S, 2.7 * DAY_S))
+        self._gusts = Drift.drawn(draw, 0.3, periods_s=(2311, 977))
+        self._clouds = Drift.drawn(draw, 0.9, periods_s=(2.9 * DAY_S, 7.3 * HOUR_S, 1900))
 
     def outdoor_c(self, time_s: float) -> float:
         """Air temperature: near 0 °C in January and 19 °C in July, coldest at half past five in the morning."""
