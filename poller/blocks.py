@@ -41,8 +41,8 @@ class RegisterBlock:
 class FailureReason(StrEnum):
     """Why a block was not read. None of these ever becomes a value.
 
-    `SHORT` is a whole answer of another length than asked for; `GARBLED` is
-    no answer of this bus's framing at all; `ILLEGAL_ADDRESS` is the exception
+    `SHORT` is a whole answer of the device, but of another length; `GARBLED` is
+    no whole answer of this bus's framing; `ILLEGAL_ADDRESS` is the exception
     that says so, `EXCEPTION` any other one. `DISCONNECTED`: the connection was
     lost after the request was sent; `UNREACHABLE`: there was none to send it on.
     """

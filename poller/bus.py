@@ -42,13 +42,10 @@ class _Awaited:
     timeout_s: float
     deadline: float
 
-    def is_from_unit(self, frame: Frame) -> bool:
-        return frame.unit == self.unit and frame.function == FUNCTIONS[self.block.table]
-
     def is_answered_by(self, frame: Frame) -> bool:
         """On RTU only the length tells an answer from a late one to an earlier request."""
         fits = frame.exception != 0 or frame.payload_bytes == self.block.answer_bytes
-        return fits and self.is_from_unit(frame)
+        return fits and frame.unit == self.unit and frame.function == FUNCTIONS[self.block.table]
 
 
 class _Client(ModbusTcpClient):
@@ -174,7 +171,8 @@ class ModbusTransport:
             frame = tcp_frame(bytes(self._line.buffer))
             if frame is None:
                 if not self._line.fill(awaited.deadline):
-                    # What has come of an answer stays in the buffer, for the rest to follow.
+                    if heard := bytes(self._line.buffer):
+                        raise FramingError(f"only a piece of an answer: {heard[:32].hex(' ')}")
                     self._count_unanswered()
                     raise _no_answer(awaited)
                 continue
@@ -204,10 +202,9 @@ class ModbusTransport:
             self._unanswered = 0
             raise ReadError(FailureReason.TIMEOUT, f"{awaited.block}: the answer came too late")
         if not is_whole(heard):
-            self.close()
-            raise ReadError(FailureReason.GARBLED, f"{awaited.block}: no answer in {heard[:32].hex(' ')}")
+            raise FramingError(f"no whole answer in {heard[:32].hex(' ')}")
         self._count_unanswered()
-        if any(awaited.is_from_unit(one) for one in frames):
+        if any(one.unit == awaited.unit for one in frames):
             raise _short(awaited, frames)
         raise _wrong_unit(awaited, frames) if frames else _no_answer(awaited)
 

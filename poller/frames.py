@@ -12,7 +12,7 @@ from poller.errors import PollerError
 
 
 class FramingError(PollerError):
-    """These bytes cannot be Modbus TCP; where the next frame begins is not known."""
+    """These bytes are no answer; where the next one begins is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,9 +99,9 @@ def silent(*units: int, waits: int = 1):
 
 
 def test_the_nth_poll_begins_at_start_plus_n_intervals():
-    """100,000 polls later the grid is where it was: no delay is carried over."""
-    play = Play(Timetable([plan(METER, interval_s=0.3)], 0.0, is_rtu=False)).until(30_000.0)
-    assert len(play.polls) == 100_000
+    """20,000 polls later the grid is where it was: no delay is carried over."""
+    play = Play(Timetable([plan(METER, interval_s=0.3)], 0.0, is_rtu=False)).until(6_000.0)
+    assert len(play.polls) == 20_000
     assert all(poll.due == pytest.approx(number * 0.3) for number, poll in enumerate(play.polls))
     assert max(job.lateness_s for _, job in play.sent) < 1e-6
 
