@@ -1,6 +1,6 @@
 """The poller's part of the configuration file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,9 +11,12 @@ import msgspec
 from poller.device import Device
 from poller.errors import ProfileError
 from poller.profile import load_profile
-from readings.errors import SettingsError
+from readings.errors import ReadingsError, SettingsError
 from readings.reading import DeviceKey
 from readings.settings import MqttSettings, load
+
+KEEP_ALIVE_S = 15
+"""The longest interval of a device that stops when nobody asks it; the LG waits 20 s and more."""
 
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
 
@@ -118,12 +121,12 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
     file = load(path, PollerFile, environ)
     try:
         buses = tuple(_bus(one, f"bus[{place}]") for place, one in enumerate(file.bus))
-        _refuse_twins([one.name for one in buses], "bus", "name")
+        _refuse_twins("bus", "name", [one.name for one in file.bus])
+        _refuse_twins("bus", "connect", [f"{one.host}:{one.port}" for one in buses])
         devices = tuple(_device(one, f"device[{place}]", buses) for place, one in enumerate(file.device))
-        _refuse_twins([one.name for one in file.device], "device", "name")
-        _refuse_shared_units(file.device)
-        refuse_shared_series(devices)
-    except (SettingsError, ProfileError) as error:
+        _refuse_twins("device", "name", [one.name for one in file.device])
+        _refuse_twins("device", "unit", [f"unit {one.unit} on bus {one.bus}" for one in file.device])
+    except (ReadingsError, ProfileError) as error:
         raise SettingsError(f"{path}: {error}") from error
     return PollerSettings(
         mqtt=file.mqtt,
@@ -169,43 +172,48 @@ def _device(table: DeviceTable, place: str, buses: tuple[BusSettings, ...]) -> D
         fields = profile.choose(table.fields, table.without)
     except ProfileError as error:
         raise SettingsError(f"{place}.fields: {error}") from error
+    if len({profile.kind, *table.aliases}) <= len(table.aliases):
+        raise SettingsError(f"{place}.aliases: expected each once, and {profile.kind} not at all")
+    interval_s = table.interval or profile.interval_s
+    if profile.keep_alive and interval_s > KEEP_ALIVE_S:
+        raise SettingsError(
+            f"{place}.interval: expected at most {KEEP_ALIVE_S} s, a {profile.title} stops when nobody asks it"
+        )
     return Device(
         key=DeviceKey(profile.kind, table.name),
         title=table.title or table.name,
         profile=profile,
         fields=fields,
-        interval_s=table.interval or profile.interval_s,
+        interval_s=interval_s,
         bus=table.bus,
         unit=table.unit,
         aliases=table.aliases,
     )
 
 
-def _refuse_twins(names: list[str], table: str, key: str) -> None:
-    for place, name in enumerate(names):
-        if name in names[:place]:
-            raise SettingsError(f"{table}[{place}].{key}: expected a name of its own, {name!r} is taken")
+def _refuse_twins(table: str, key: str, values: Sequence[str]) -> None:
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise SettingsError(
+                f"{table}[{place}].{key}: expected one of its own, {value!r} is {table}[{values.index(value)}]"
+            )
 
 
-def _refuse_shared_units(tables: tuple[DeviceTable, ...]) -> None:
-    taken: dict[tuple[str, int], str] = {}
-    for place, one in enumerate(tables):
-        other = taken.setdefault((one.bus, one.unit), one.name)
-        if other != one.name:
-            raise SettingsError(f"device[{place}].unit: {one.unit} on bus {one.bus!r} is {other!r} already")
-
-
-def refuse_shared_series(devices: tuple[Device, ...]) -> None:
-    """Two sources of one series would write over each other.
+def refuse_conflicts(devices: Sequence[Device]) -> None:
+    """Two sources of one series would write over each other, two devices of one name share their counters.
 
     Raises:
-        SettingsError: Names both devices and the series.
+        SettingsError: Names both devices.
     """
-    taken: dict[tuple[str, tuple[tuple[str, str], ...]], DeviceKey] = {}
+    names: dict[str, DeviceKey] = {}
+    series: dict[tuple[str, tuple[tuple[str, str], ...]], DeviceKey] = {}
     for one in devices:
-        labels = tuple(sorted(one.labels.items())) or (("device", one.key.name),)
-        for prefix in (one.key.kind.value, *one.aliases):
-            for name in one.fields:
-                other = taken.setdefault((f"{prefix}_{name}", labels), one.key)
-                if other != one.key:
-                    raise SettingsError(f"{one.key} and {other} both make {prefix}_{name}{dict(labels)}")
+        if one.key.name in names:
+            raise SettingsError(f"device: {names[one.key.name]} and {one.key} have one name")
+        names[one.key.name] = one.key
+        labels = tuple(sorted(one.series_labels.items()))
+        for name in (f"{prefix}_{field}" for prefix in one.prefixes for field in one.fields):
+            if (name, labels) in series:
+                other = series[name, labels]
+                raise SettingsError(f"device: {other} and {one.key} both make {name}{dict(labels)}")
+            series[name, labels] = one.key

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from poller.profile import Field, Profile
 from readings.payload import CONTRACT, FieldInfo, Info
-from readings.reading import DeviceKey, Kind
+from readings.reading import DeviceKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Device:
         bus: The Modbus bus it is on; `None` for a source that reports by itself.
         unit: Its Modbus unit id.
         aliases: Further metric prefixes beside its kind's own.
-        labels: Constant labels of its series instead of `device`.
+        labels: Constant labels of its series instead of `device`; the original's sensors have their own.
     """
 
     key: DeviceKey
@@ -33,18 +33,19 @@ class Device:
     aliases: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """The prefixes of its metrics' names: each of its fields makes one series per prefix."""
+        return self.key.kind.value, *self.aliases
+
+    @property
+    def series_labels(self) -> dict[str, str]:
+        """The constant labels of its series: `device`, unless it has labels of its own."""
+        return dict(self.labels) or {"device": self.key.name}
+
 
 def describe_device(device: Device, poller: str, stream: str) -> Info:
-    """The announcement of a device: everything a consumer must know to store and show it.
-
-    Series carry the label `device`; a sensor's carry the labels that the
-    original system gave them instead, where it has any.
-    """
-    labels = (
-        dict(device.labels)
-        if device.key.kind is Kind.SENSOR and device.labels
-        else {"device": device.key.name}
-    )
+    """The announcement of a device: everything a consumer must know to store and show it."""
     return Info(
         contract=CONTRACT,
         poller=poller,
@@ -59,8 +60,8 @@ def describe_device(device: Device, poller: str, stream: str) -> Info:
                 unit=one.quantity.unit,
                 kind=one.quantity.kind,
                 description=one.quantity.description,
-                prefixes=(device.key.kind.value, *device.aliases),
-                labels=labels,
+                prefixes=device.prefixes,
+                labels=device.series_labels,
                 words=dict(one.words),
             )
             for name, one in device.fields.items()

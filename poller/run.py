@@ -15,7 +15,7 @@ from poller.assemble import Report
 from poller.blocks import Poll
 from poller.bus import ModbusTransport
 from poller.clock import MachineClock
-from poller.config import BusSettings, PollerSettings, refuse_shared_series
+from poller.config import BusSettings, PollerSettings, refuse_conflicts
 from poller.device import Device
 from poller.journal import Journal
 from poller.loop import BusWorker
@@ -65,7 +65,7 @@ class Poller:
         hangs_after_s: Without a sign of life for so long a bus thread hangs.
 
     Raises:
-        SettingsError: Two devices would make the same series.
+        SettingsError: Two devices have one name, or would make the same series.
         ProfileError: A device cannot be polled as its profile says.
     """
 
@@ -81,7 +81,7 @@ class Poller:
         hangs_after_s: float = HANGS_AFTER_S,
     ) -> None:
         devices = (*settings.devices, *(device for source in sources for device in source.devices))
-        refuse_shared_series(devices)
+        refuse_conflicts(devices)
         clock = clock or MachineClock()
         stream = secrets.token_hex(4)
         self.tally = Tally(POLLER_HEALTH)

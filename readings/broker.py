@@ -197,8 +197,8 @@ class Session:
         """Hold one connection until it ends; say whether the broker accepted it."""
         ended = threading.Event()
         accepted = threading.Event()
-        client = self._make_client(accepted, ended)
         try:
+            client = self._make_client(accepted, ended)
             client.connect(self._settings.host, self._settings.port, self._settings.keepalive)
         except (OSError, ValueError) as error:
             self._note(f"cannot reach {self._settings.host}:{self._settings.port}: {error}")

@@ -14,7 +14,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 
-from readings.errors import SettingsError
+from readings.errors import SettingsError, TopicError
+from readings.topics import Topics
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -39,6 +40,12 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     tls: bool = False
     ca: str | None = None
     keepalive: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 30
+
+    def __post_init__(self) -> None:
+        try:
+            Topics(self.root)
+        except TopicError as error:
+            raise ValueError(str(error)) from error
 
 
 def load(path: Path, form: type[_T], environ: Mapping[str, str]) -> _T:

@@ -1,0 +1,248 @@
+"""The configuration: what it means, and that every mistake stops the start with one line."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from poller.config import BusSettings, read_config, refuse_conflicts
+from poller.device import Device, describe_device
+from poller.profile import load_profile
+from readings.errors import SettingsError
+from readings.reading import DeviceKey, Kind
+
+GOOD = """
+[mqtt]
+host = "broker"
+[poller]
+name = "house"
+[[bus]]
+name = "rs485"
+connect = "tcp://192.168.2.10:8899"
+baud = 9600
+[[device]]
+name = "wp"
+title = "Wärmepumpe"
+bus = "rs485"
+profile = "wago-879"
+unit = 2
+interval = 30
+aliases = ["wago"]
+[[device]]
+name = "lg"
+bus = "rs485"
+profile = "lg-r290"
+unit = 7
+[bridge]
+data = "elsewhere"
+[[remote_write]]
+url = "http://localhost:9090/api/v1/write"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "config.toml"
+    path.write_text(text)
+    return path
+
+
+def test_what_the_file_means(tmp_path):
+    settings = read_config(write(tmp_path, GOOD), {})
+    meter, pump = settings.devices
+    assert settings.buses == (BusSettings("rs485", "192.168.2.10", 8899, "socket", 9600, 0.03),)
+    assert (meter.key, meter.title, meter.unit) == (DeviceKey(Kind.METER, "wp"), "Wärmepumpe", 2)
+    assert (meter.interval_s, meter.bus, meter.aliases) == (30, "rs485", ("wago",))
+    assert (pump.key, pump.title, pump.interval_s) == (DeviceKey(Kind.HEATPUMP, "lg"), "lg", 10)
+    assert settings.journal == tmp_path / "data" / "journal.sqlite"
+    assert (settings.journal_age_s, settings.journal_bytes) == (7 * 86400, 500_000_000)
+    assert (settings.mqtt.host, settings.mqtt.root, settings.name) == ("broker", "heating", "house")
+
+
+def test_an_empty_file_is_a_poller_without_devices(tmp_path):
+    settings = read_config(write(tmp_path, ""), {})
+    assert (settings.buses, settings.devices, settings.mqtt.host) == ((), (), "localhost")
+
+
+@pytest.mark.parametrize(
+    ("connect", "host", "port", "framing"),
+    [
+        ("tcp://192.168.2.10:8899", "192.168.2.10", 8899, "socket"),
+        ("rtu+tcp://gateway.local:4196", "gateway.local", 4196, "rtu"),
+        ("tcp://meter", "meter", 502, "socket"),
+        ("tcp://[fd00::7]:502/", "fd00::7", 502, "socket"),
+    ],
+)
+def test_where_a_bus_is(tmp_path, connect, host, port, framing):
+    (bus,) = read_config(write(tmp_path, GOOD.replace("tcp://192.168.2.10:8899", connect)), {}).buses
+    assert (bus.host, bus.port, bus.framing) == (host, port, framing)
+
+
+def test_fields_can_be_added_and_left_out(tmp_path):
+    text = GOOD.replace("unit = 2", 'unit = 2\nfields = ["voltage_L1_v"]\nwithout = ["power_factor"]')
+    (meter, _) = read_config(write(tmp_path, text), {}).devices
+    assert "voltage_L1_v" in meter.fields
+    assert "power_factor" not in meter.fields
+
+
+def test_the_environment_overrides(tmp_path):
+    environ = {"HEATING_BUS__0__CONNECT": "tcp://gateway:502", "HEATING_DEVICE__1__UNIT": "9", "PATH": "/bin"}
+    settings = read_config(write(tmp_path, GOOD), environ)
+    assert settings.buses[0].host == "gateway"
+    assert settings.devices[1].unit == 9
+
+
+NO_CONNECT = "expected tcp://HOST:PORT or rtu+tcp://HOST:PORT, got"
+NO_NAME = "expected `str` matching regex '^[a-z0-9_-]+$'"
+
+MISTAKES = [
+    ("[mqtt]", "[mqtt]\nhots = 1", "mqtt.hots: unknown key"),
+    ("[mqtt]", "[mqqt]", "mqqt: unknown key"),
+    ("unit = 2", "unti = 2", "device[0].unti: unknown key"),
+    ('name = "house"', 'nmae = "house"', "poller.nmae: unknown key"),
+    ('host = "broker"', "host = 1", "mqtt.host: expected `str`, got `int`"),
+    ('host = "broker"', 'port = "1883"', "mqtt.port: expected `int`, got `str`"),
+    ('host = "broker"', "port = 70000", "mqtt.port: expected `int` <= 65535"),
+    (
+        'host = "broker"',
+        'root = "a/#"',
+        "mqtt: root 'a/#': expected topic levels without '+', '#', '$' and empty levels",
+    ),
+    ("baud = 9600", 'baud = "fast"', "bus[0].baud: expected `int`, got `str`"),
+    ("baud = 9600", "baud = -1", "bus[0].baud: expected `int` >= 0"),
+    ('name = "rs485"', 'name = "RS 485"', f"bus[0].name: {NO_NAME}"),
+    ('name = "wp"', 'name = "Wärme"', f"device[0].name: {NO_NAME}"),
+    ('name = "house"', 'name = "my house"', f"poller.name: {NO_NAME}"),
+    ('name = "wp"', "", "device[0].name: expected a value, it is missing"),
+    ('profile = "wago-879"', "", "device[0].profile: expected a value, it is missing"),
+    ("tcp://192.168.2.10:8899", "192.168.2.10", f"bus[0].connect: {NO_CONNECT} '192.168.2.10'"),
+    ("tcp://192.168.2.10:8899", "udp://gateway:1", f"bus[0].connect: {NO_CONNECT} 'udp://gateway:1'"),
+    ("tcp://192.168.2.10:8899", "tcp://gateway:99999", f"bus[0].connect: {NO_CONNECT} 'tcp://gateway:99999'"),
+    ("tcp://192.168.2.10:8899", "tcp://:502", f"bus[0].connect: {NO_CONNECT} 'tcp://:502'"),
+    ("tcp://192.168.2.10:8899", "tcp://gateway/path", f"bus[0].connect: {NO_CONNECT} 'tcp://gateway/path'"),
+    ('name = "lg"', 'name = "wp"', "device[1].name: expected one of its own, 'wp' is device[0]"),
+    ("unit = 7", "unit = 2", "device[1].unit: expected one of its own, 'unit 2 on bus rs485' is device[0]"),
+    ("unit = 2", "unit = 300", "device[0].unit: expected `int` <= 247"),
+    ("unit = 2", "unit = 0", "device[0].unit: expected `int` >= 1"),
+    ("unit = 2", "unit = 2.5", "device[0].unit: expected `int`, got `float`"),
+    ("interval = 30", "interval = 0", "device[0].interval: expected `float` >= 1.0"),
+    (
+        "unit = 7",
+        "unit = 7\ninterval = 60",
+        "device[1].interval: expected at most 15 s, a LG R290 Therma V stops when nobody asks it",
+    ),
+    (
+        'profile = "wago-879"',
+        'profile = "wago-978"',
+        "device[0].profile: no profile 'wago-978': expected one of lg-r290, shelly-blu-ht, thermostat, wago-879",
+    ),
+    (
+        'profile = "wago-879"',
+        'profile = "shelly-blu-ht"',
+        "device[0].profile: expected a Modbus device, shelly-blu-ht reports by itself",
+    ),
+    (
+        'bus = "rs485"\nprofile = "wago',
+        'bus = "rs232"\nprofile = "wago',
+        "device[0].bus: expected rs485, got 'rs232'",
+    ),
+    (
+        'aliases = ["wago"]',
+        'aliases = ["1a"]',
+        "device[0].aliases[0]: expected `str` matching regex '^[a-zA-Z_][a-zA-Z0-9_]*$'",
+    ),
+    (
+        'aliases = ["wago"]',
+        'aliases = ["meter"]',
+        "device[0].aliases: expected each once, and meter not at all",
+    ),
+    (
+        "[bridge]",
+        '[[bus]]\nname = "second"\nconnect = "rtu+tcp://192.168.2.10:8899"\n[bridge]',
+        "bus[1].connect: expected one of its own, '192.168.2.10:8899' is bus[0]",
+    ),
+    (
+        "[bridge]",
+        '[[bus]]\nname = "rs485"\nconnect = "tcp://other"\n[bridge]',
+        "bus[1].name: expected one of its own, 'rs485' is bus[0]",
+    ),
+    ('name = "house"', "journal_days = 0", "poller.journal_days: expected `float` > 0.0"),
+]
+
+
+@pytest.mark.parametrize(("good", "bad", "says"), MISTAKES)
+def test_a_mistake_is_one_line_that_names_file_key_and_expectation(tmp_path, good, bad, says):
+    assert good in GOOD
+    path = write(tmp_path, GOOD.replace(good, bad, 1))
+    with pytest.raises(SettingsError) as error:
+        read_config(path, {})
+    assert str(error.value) == f"{path}: {says}"
+
+
+def test_a_field_that_the_profile_has_not_is_answered_with_those_that_it_has(tmp_path):
+    path = write(tmp_path, GOOD.replace("unit = 2", 'unit = 2\nfields = ["voltage"]'))
+    with pytest.raises(SettingsError) as error:
+        read_config(path, {})
+    assert str(error.value).startswith(
+        f"{path}: device[0].fields: 'voltage' is not a field of profile wago-879: expected power_total_kw,"
+    )
+    assert "\n" not in str(error.value)
+
+
+def test_a_broken_file_is_one_line_too(tmp_path):
+    path = write(tmp_path, "[mqtt\n")
+    with pytest.raises(SettingsError) as error:
+        read_config(path, {})
+    assert str(error.value).startswith(f"{path}: Expected ']'")
+    assert "\n" not in str(error.value)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_config(tmp_path / "nowhere.toml", {})
+
+
+def test_no_mistake_in_the_table_is_one_of_toml():
+    for good, bad, _ in MISTAKES:
+        tomllib.loads(GOOD.replace(good, bad, 1))
+
+
+def test_the_announcement_says_what_a_consumer_needs():
+    profile = load_profile("wago-879")
+    fields = {"power_total_kw": profile.fields["power_total_kw"]}
+    meter = Device(DeviceKey(Kind.METER, "wp"), "Meter", profile, fields, 30, aliases=("wago",))
+    info = describe_device(meter, "house", "k3f9")
+    assert (info.contract, info.poller, info.stream, info.title) == (1, "house", "k3f9", "Meter")
+    assert (info.manufacturer, info.model, info.profile) == ("WAGO", "879-30xx", "wago-879")
+    power = info.fields["power_total_kw"]
+    assert (power.unit, power.kind, power.labels) == ("kW", "power", {"device": "wp"})
+    assert power.prefixes == ("meter", "wago")
+
+
+def test_a_sensor_has_the_labels_that_it_was_given():
+    profile = load_profile("shelly-blu-ht")
+    labels = {"device_id": "d", "gateway_id": "g", "sensor_id": "s", "sensor_name": "temp_indoor"}
+    sensor = Device(DeviceKey(Kind.SENSOR, "s"), "S", profile, profile.fields, 450, labels=labels)
+    assert describe_device(sensor, "house", "k3f9").fields["temperature_celsius"].labels == labels
+
+
+def sensor(name: str, *, kind: Kind = Kind.SENSOR, **labels: str) -> Device:
+    profile = load_profile("shelly-blu-ht")
+    return Device(DeviceKey(kind, name), name, profile, profile.fields, 450, labels=labels)
+
+
+def test_devices_with_names_and_series_of_their_own_are_good():
+    refuse_conflicts([sensor("a"), sensor("b"), sensor("c", sensor_id="1"), sensor("d", sensor_id="2")])
+
+
+@pytest.mark.parametrize(
+    ("devices", "says"),
+    [
+        ([sensor("a"), sensor("a")], "device: sensor/a and sensor/a have one name"),
+        ([sensor("a"), sensor("a", kind=Kind.METER)], "device: sensor/a and meter/a have one name"),
+        (
+            [sensor("a", sensor_id="1"), sensor("b", sensor_id="1")],
+            "device: sensor/a and sensor/b both make sensor_temperature_celsius{'sensor_id': '1'}",
+        ),
+    ],
+)
+def test_devices_that_would_write_over_each_other_are_refused(devices, says):
+    with pytest.raises(SettingsError) as error:
+        refuse_conflicts(devices)
+    assert str(error.value) == says

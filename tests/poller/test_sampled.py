@@ -1,0 +1,142 @@
+"""A source that asks a function: its reports take the same way as polls do."""
+
+import queue
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from poller.assemble import Report, Stamped
+from poller.config import PollerSettings
+from poller.device import Device
+from poller.journal import Journal
+from poller.profile import load_profile
+from poller.run import Poller
+from poller.sources.sampled import Sampled
+from readings.errors import SettingsError
+from readings.reading import DeviceKey, DeviceState, Kind
+from readings.settings import MqttSettings
+from tests.conftest import free_port, wait_until
+
+PROFILE = load_profile("shelly-blu-ht")
+HALL = Device(DeviceKey(Kind.SENSOR, "hall"), "Hall", PROFILE, PROFILE.fields, interval_s=450)
+ATTIC = Device(DeviceKey(Kind.SENSOR, "attic"), "Attic", PROFILE, PROFILE.fields, interval_s=450)
+
+
+def report(celsius: float) -> Report:
+    return Report({"temperature_celsius": celsius})
+
+
+@dataclass
+class FakeWait:
+    """Rests not at all, and says stop after so many times."""
+
+    times: int
+    rested: list[float] = field(default_factory=list)
+
+    def __call__(self, seconds: float) -> bool:
+        self.rested.append(seconds)
+        return len(self.rested) >= self.times
+
+
+def test_it_reports_at_once_and_then_at_every_interval():
+    temperatures = iter([20.0, 20.5, 21.0])
+    heard = []
+    wait = FakeWait(times=3)
+    source = Sampled([HALL], lambda: {HALL.key: report(next(temperatures))}, every_s=60)
+    source.run(lambda device, one: heard.append((device, one)), wait)
+    assert heard == [(HALL, report(20.0)), (HALL, report(20.5)), (HALL, report(21.0))]
+    assert wait.rested == [60, 60, 60]
+
+
+def test_a_device_that_the_function_leaves_out_is_silent():
+    heard = []
+    source = Sampled([HALL, ATTIC], lambda: {ATTIC.key: report(4.0)}, every_s=60)
+    source.run(lambda device, one: heard.append(device), FakeWait(times=1))
+    assert heard == [ATTIC]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> PollerSettings:
+    return PollerSettings(
+        mqtt=MqttSettings(host="127.0.0.1", port=free_port()),
+        name="house",
+        journal=tmp_path / "journal.sqlite",
+        journal_age_s=86400,
+        journal_bytes=10**8,
+        buses=(),
+        devices=(),
+    )
+
+
+def journaled(settings: PollerSettings, device: Device) -> list[DeviceState]:
+    journal = Journal(settings.journal, stream="reader", boot="reader")
+    states = [
+        state
+        for one in journal.listed(device.key)
+        for state in journal.states(device.key, one.stream, one.first, one.last)
+    ]
+    journal.close()
+    return states
+
+
+@pytest.fixture
+def reports() -> queue.SimpleQueue[Report]:
+    """What the source says, one report per look; then it is silent."""
+    return queue.SimpleQueue()
+
+
+def run(
+    settings: PollerSettings, device: Device, reports: queue.SimpleQueue[Report], *, states: int
+) -> Poller:
+    """Run a poller with one source until so many states are journaled."""
+
+    def sample() -> dict[DeviceKey, Report]:
+        return {} if reports.empty() else {device.key: reports.get()}
+
+    poller = Poller(settings, sources=[Sampled([device], sample, every_s=0.02)], trust_at_once=True)
+    poller.start()
+    wait_until(lambda: poller.tally.value("poller_states_journaled_total", device=device.key.name) >= states)
+    poller.stop()
+    return poller
+
+
+def test_a_report_becomes_a_state_in_the_journal(settings, reports):
+    reports.put(report(20.5))
+    run(settings, HALL, reports, states=1)
+    (state,) = journaled(settings, HALL)
+    assert state.fresh == {"temperature_celsius": 20.5}
+    assert state.values.keys() == PROFILE.fields.keys()
+
+
+def test_what_a_report_does_not_bring_is_held(settings, reports):
+    reports.put(report(20.5))
+    reports.put(Report({"humidity_percent": 40}))
+    run(settings, HALL, reports, states=2)
+    last = journaled(settings, HALL)[-1]
+    assert last.fresh == {"humidity_percent": 40}
+    assert last.held == {"temperature_celsius"}
+
+
+def test_a_source_that_falls_silent_is_lost_after_two_intervals(settings, reports):
+    brief = Device(HALL.key, "Hall", PROFILE, PROFILE.fields, interval_s=0.5)
+    reports.put(report(20.5))
+    poller = run(settings, brief, reports, states=2)
+    first, last = journaled(settings, brief)
+    assert not first.is_lost
+    assert last.is_lost
+    assert 1000 <= last.time_ms - first.time_ms < 4000
+    assert poller.tally.value("poller_device_up", device="hall") == 0
+
+
+def test_an_impossible_time_of_a_source_is_replaced_and_counted(settings, reports):
+    reports.put(Report({"temperature_celsius": Stamped(20.5, 1000)}))
+    poller = run(settings, HALL, reports, states=1)
+    assert poller.tally.value("poller_source_time_replaced_total", device="hall") == 1
+    assert journaled(settings, HALL)[0].time_ms > 1000
+
+
+def test_two_sources_of_one_series_are_refused(settings):
+    sources = [Sampled([HALL], dict, every_s=60), Sampled([HALL], dict, every_s=60)]
+    with pytest.raises(SettingsError, match="sensor/hall"):
+        Poller(settings, sources=sources)
