@@ -25,8 +25,12 @@ class Flow:
 
     @property
     def power(self) -> Channels:
-        """Active power in kW; the total is the balance of the phases."""
-        return (sum(self.power_kw), *self.power_kw)
+        """Active power in kW; the total is the balance of the phases.
+
+        >>> Flow((0.1, 0.2, -0.3), (0.0, 0.0, 0.0)).power[0]  # and not 5.6e-17
+        0.0
+        """
+        return (round(sum(self.power_kw), 6), *self.power_kw)
 
     @property
     def reactive(self) -> Channels:
