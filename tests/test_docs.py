@@ -5,6 +5,7 @@ that no longer fits fails, and the failure is the text to paste.
 """
 
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import msgspec
 import pytest
 
 from bridge.config import BridgeFile
+from heating.__main__ import _parser
 from poller.config import PollerFile, read_config
 from poller.decode import NoNumber, decode_number, decode_point
 from poller.device import describe_device
@@ -393,6 +395,20 @@ def test_a_test_that_a_page_names_exists(path):
 def test_make_has_the_targets_that_a_page_names(path):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z-]+)", code(path))) <= targets
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_the_command_line_takes_what_a_page_types(path):
+    for command in re.findall(r"(?:^|python -m )heating ([a-z]+[^#\n]*)", code(path), re.MULTILINE):
+        _parser().parse_args(shlex.split(command))
+
+
+def test_the_services_that_a_page_names_are_those_of_the_stack():
+    services = (ROOT / "compose.yaml").read_text(encoding="utf-8").partition("\nservices:\n")[2]
+    names = re.findall(r"^  ([a-z]+):$", services.partition("\nvolumes:\n")[0], re.MULTILINE)
+    assert first_cells("docs/with-docker.md", "With your devices") == [
+        one for one in names if one != "simulator"
+    ]
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=str)
