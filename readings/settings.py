@@ -105,6 +105,8 @@ def _override(tables: dict[str, Any], form: type[msgspec.Struct], variable: str,
     kind: Any = form
     for step, following in zip(path, [*path[1:], None], strict=True):
         kind = _kind_of(kind, step, variable)
+        if not isinstance(target, list if step.isdigit() else dict):
+            raise SettingsError(f"{variable}: expected the file to have a table there, or nothing")
         key: Any = int(step) if isinstance(target, list) else step
         if following is None:
             target[key] = _convert(value, kind, variable)
@@ -120,9 +122,11 @@ def _override(tables: dict[str, Any], form: type[msgspec.Struct], variable: str,
 
 def _kind_of(kind: Any, step: str, variable: str) -> Any:
     """The type behind one step of an override's path."""
+    if get_origin(kind) in {tuple, list}:
+        if step.isdigit():
+            return get_args(kind)[0]
+        raise SettingsError(f"{variable}: expected the number of an entry from 0, got {step!r}")
     for option in (kind, *get_args(kind)):
-        if get_origin(option) in {tuple, list} and step.isdigit():
-            return get_args(option)[0]
         if isinstance(option, type) and issubclass(option, msgspec.Struct):
             for one in msgspec.structs.fields(option):
                 if one.encode_name == step:

@@ -1,0 +1,148 @@
+"""The configuration file and the environment that overrides it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+
+from readings.errors import SettingsError
+from readings.settings import MqttSettings, load
+
+CONFIG = """
+[mqtt]
+host = "broker"
+port = 1884
+password = "from the file"
+[[bus]]
+name = "one"
+[[bus]]
+name = "two"
+"""
+
+
+class Bus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    baud: Annotated[int, msgspec.Meta(ge=0)] = 0
+    units: tuple[int, ...] = ()
+
+
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    mqtt: MqttSettings = MqttSettings()
+    bus: tuple[Bus, ...] = ()
+    others: Any = None
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "config.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_the_file_alone(path):
+    file = load(path, File, {"PATH": "/bin", "HEATING": "1", "HEATING_HOME": "no table, no key"})
+    assert file.mqtt == MqttSettings(host="broker", port=1884, password="from the file")
+    assert file.bus == (Bus("one"), Bus("two"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "read"),
+    [
+        ("HEATING_MQTT__HOST", "other", lambda file: file.mqtt.host == "other"),
+        ("HEATING_MQTT__PORT", "8883", lambda file: file.mqtt.port == 8883),
+        ("HEATING_MQTT__TLS", "true", lambda file: file.mqtt.tls is True),
+        ("HEATING_MQTT__PASSWORD", "123", lambda file: file.mqtt.password == "123"),
+        ("HEATING_MQTT__USERNAME", "", lambda file: file.mqtt.username == ""),
+        ("HEATING_BUS__1__NAME", "deux", lambda file: [one.name for one in file.bus] == ["one", "deux"]),
+        ("HEATING_BUS__0__BAUD", "9600", lambda file: file.bus[0].baud == 9600),
+    ],
+)
+def test_a_variable_overrides_a_key(path, variable, value, read):
+    assert read(load(path, File, {variable: value}))
+
+
+def test_a_variable_gives_what_the_file_lacks(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text("")
+    assert load(path, File, {"HEATING_MQTT__HOST": "other"}).mqtt.host == "other"
+
+
+def test_a_secret_may_come_from_a_file(path, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("from its own file\n")
+    assert load(path, File, {"HEATING_MQTT__PASSWORD_FILE": str(secret)}).mqtt.password == "from its own file"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("HEATING_MQTT__HOTS", "x", "unknown key 'hots'"),
+        ("HEATING_MQQT__HOST", "x", "unknown key 'mqqt'"),
+        ("HEATING_MQTT__HOST__NAME", "x", "unknown key 'name'"),
+        ("HEATING_MQTT__PORT", "http", "expected `int`, got `str`"),
+        ("HEATING_MQTT__PORT", "70000", "expected `int` <= 65535"),
+        ("HEATING_MQTT__TLS", "perhaps", "expected `bool`, got `str`"),
+        ("HEATING_BUS__2__NAME", "three", "expected an entry that is in the file, which has 2"),
+        ("HEATING_BUS__X__NAME", "three", "expected the number of an entry from 0, got 'x'"),
+        ("HEATING_BUS__0", "three", "expected `object`, got `str`"),
+        ("HEATING_BUS__NAME", "three", "expected the number of an entry from 0, got 'name'"),
+        (
+            "HEATING_MQTT__PASSWORD_FILE",
+            "/nowhere",
+            "cannot be read: [Errno 2] No such file or directory: '/nowhere'",
+        ),
+        ("HEATING_MQTT__", "x", "unknown key ''"),
+    ],
+)
+def test_a_variable_that_cannot_be_meant_is_named(path, variable, value, says):
+    with pytest.raises(SettingsError) as error:
+        load(path, File, {variable: value})
+    assert str(error.value) == f"{variable}: {says}"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[mqtt]\nhots = 1", "mqtt.hots: unknown key"),
+        ("[[bus]]\nbaud = 1", "bus[0].name: expected a value, it is missing"),
+        ("[[bus]]\nname = 'a'\nbaud = -1", "bus[0].baud: expected `int` >= 0"),
+        ("[[bus]]\nname = 'a'\nunits = [1, 'x']", "bus[0].units[1]: expected `int`, got `str`"),
+        ("mqtt = 1", "mqtt: expected `object`, got `int`"),
+        ("[mqtt]\nport = 0", "mqtt.port: expected `int` >= 1"),
+        ("[mqtt]\nkeepalive = 1", "mqtt.keepalive: expected `int` >= 5"),
+        (
+            "[mqtt]\nroot = ''",
+            "mqtt: root '': expected topic levels without '+', '#', '$' and empty levels",
+        ),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_line(tmp_path, text, says):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        load(path, File, {})
+    assert str(error.value) == f"{path}: {says}"
+
+
+@pytest.mark.parametrize(
+    ("text", "variable"),
+    [
+        ("mqtt = 1", "HEATING_MQTT__HOST"),
+        ("bus = {}", "HEATING_BUS__0__NAME"),
+        ("bus = [1]", "HEATING_BUS__0__NAME"),
+    ],
+)
+def test_a_variable_into_what_is_no_table(tmp_path, text, variable):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        load(path, File, {variable: "x"})
+    assert str(error.value) == f"{variable}: expected the file to have a table there, or nothing"
+
+
+def test_a_file_that_is_not_text(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load(path, File, {})
