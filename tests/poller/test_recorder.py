@@ -13,7 +13,7 @@ from poller.assemble import Folded, Snapshot, new_tracker
 from poller.blocks import Poll
 from poller.device import Device
 from poller.errors import JournalError
-from poller.journal import Journal, Kept
+from poller.journal import Journal, Kept, Pruned
 from poller.profile import load_profile
 from poller.publish import Publisher
 from poller.recorder import Limits, Recorder
@@ -196,6 +196,7 @@ def test_a_full_disk_stops_neither_polls_nor_live_states(stage, monkeypatch, cap
     with monkeypatch.context() as disk:
         disk.setattr(stage.journal, "commit", refuse)
         first, second = stage.brings(2), stage.brings(3)
+        stage.recorder.work(0)
     assert [(one.seq, one.time_ms is None) for one in first + second] == [(None, False), (None, False)]
     assert stage.count("journal_failures_total") == 2
     assert stage.count("states_journaled_total", device="wp") == 1
@@ -242,17 +243,18 @@ def test_the_silence_of_a_source_makes_its_state(stage):
     assert lost.seq == 1
 
 
-def test_silence_is_judged_after_everything_that_waits(tmp_path):
+def test_silence_is_judged_after_everything_that_waits(stage, monkeypatch):
     """After a slow disk the queue holds what the sources said meanwhile."""
-    stage = Stage(tmp_path)
     asked = []
     stage.trackers.listen = lambda now: asked.append(stage.trackers.last) or iter(())
-    stage.recorder.open()
-    for power in range(5):
-        stage.recorder.offer(METER, poll(power))
+    stage.recorder.offer(METER, poll(1))
+    with monkeypatch.context() as full:
+        full.setattr(stage.recorder, "_collect", lambda wait_s: [])
+        stage.clock.go_on(1)
+        stage.recorder.work(0)
+    assert asked == []
     stage.recorder.work(0)
-    assert asked == [4]
-    stage.journal.close()
+    assert asked == [0]
 
 
 def test_availability_is_said_before_the_state_that_shows_it(stage):
@@ -274,14 +276,26 @@ def test_what_the_list_names_was_published_before_it(stage):
     assert json.loads(journal.payload) == [["s1", 1, 1]]
 
 
-def test_pruning_is_counted_and_shortens_the_list_at_once(stage):
+def test_what_left_the_journal_is_counted_and_the_list_said_at_once(stage, monkeypatch):
+    stage.brings(1)
+    pruned = Pruned(age=3, size=2, no_time=1, shrunk=frozenset({WP}))
+    monkeypatch.setattr(stage.journal, "prune", lambda **limits: pruned)
+    stage.clock.go_on(31)
+    stage.recorder.work(0)
+    assert [stage.count("journal_pruned_total", reason=one) for one in ("age", "size", "no_time")] == [
+        3,
+        2,
+        1,
+    ]
+    assert [one.topic for one in stage.broker.said if one.topic.endswith("journal")] == [
+        "heating/meter/wp/journal"
+    ]
+
+
+def test_the_journal_is_kept_within_its_limits(stage):
     stage.brings(1)
     stage.clock.go_on(8 * 86400)
     stage.brings(2)
-    stage.broker.said.clear()
-    stage.clock.go_on(31)
-    stage.recorder.work(0)
-    assert stage.count("journal_pruned_total", reason="age") + stage.count("journal_rows") == 2
     assert stage.journal.listed(WP) == (StreamRange("s1", 2, 2),)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from poller import journal_file
-from poller.blocks import BlockRead, FailureReason, RegisterBlock
+from poller.blocks import BlockRead, FailureReason, Poll, RegisterBlock
 from poller.config import PollerSettings, read_config
 from poller.run import Poller
 from poller.transport import ReadError
@@ -218,6 +218,20 @@ def test_the_first_request_waits_neither_for_the_disk_nor_for_the_broker(tmp_pat
     disk.set()
     wait_until(lambda: poller.tally.value("poller_states_journaled_total", device="lg") >= 2)
     poller.stop()
+
+
+def test_the_bus_reads_the_serial_number_when_the_filters_want_it(tmp_path):
+    """What a poll makes is known after it; the number that it brought is not asked for again meanwhile."""
+    poller = Poller(
+        settings(tmp_path, mqtt_port=free_port(), gateway_port=1),
+        make_transport=lambda *_: FakeTransport(),
+    )
+    meter = settings(tmp_path, mqtt_port=1, gateway_port=1).devices[0]
+    plain, with_number = Poll(0, 1, ()), Poll(0, 1, (), {"serial_number": "210500A7"})
+    assert not poller._on_poll(meter, plain)
+    poller._trackers._wanting.add(meter.key)
+    assert poller._on_poll(meter, plain)
+    assert not poller._on_poll(meter, with_number)
 
 
 def test_a_bus_thread_that_hangs_is_noticed(tmp_path):
