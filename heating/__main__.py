@@ -122,7 +122,11 @@ def _parser() -> argparse.ArgumentParser:
         "--listen", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 shows the page to your network"
     )
     demo.add_argument(
-        "--speed", type=float, default=1.0, metavar="FACTOR", help="how much faster the house lives"
+        "--speed",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="how much faster the house lives; beyond 10 its energy rises faster than the filters believe",
     )
     demo.add_argument("--seed", type=int, default=1, help="another house")
     demo.add_argument("--seconds", type=float, default=None, help="end by itself after so long")

@@ -79,7 +79,7 @@ def test_the_demo_shows_everything_and_ends_with_ctrl_c(tmp_path):
     needs("prometheus")
     mqtt, web, prometheus = free_port(), free_port(), free_port()
     out = tmp_path / "terminal"
-    command = [sys.executable, "-m", "heating", "demo", "--speed", "20"]
+    command = [sys.executable, "-m", "heating", "demo", "--speed", "10"]
     for name, port in (("mqtt", mqtt), ("web", web), ("prometheus", prometheus)):
         command += [f"--{name}-port", str(port)]
     started = time.monotonic()
