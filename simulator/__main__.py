@@ -12,15 +12,15 @@ from simulator.house_bus import HEAT_PUMP_UNIT, METER_UNIT, LiveHouse, house_gat
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted."""
     options = _parse(arguments)
-    host, _, port = options.listen.rpartition(":")
+    host, port = options.listen
     house = LiveHouse(start_s=time.time(), monotonic=time.monotonic, speed=options.speed, seed=options.seed)
     gateway = house_gateway(
-        house, framing=options.framing, host=host, port=int(port), baud=options.baud, seed=options.seed
+        house, framing=options.framing, host=host, port=port, baud=options.baud, seed=options.seed
     )
     try:
         gateway.start()
     except OSError as error:
-        print(f"{options.listen}: {error.strerror}", file=sys.stderr)
+        print(f"cannot listen: {error.strerror}", file=sys.stderr)
         return 1
     print(
         f"Modbus {options.framing} on {gateway.address[0]}:{gateway.address[1]}, {options.baud} baud:"
@@ -37,12 +37,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
-    parser.add_argument("--listen", default="127.0.0.1:5020", metavar="HOST:PORT")
+    parser.add_argument("--listen", type=_host_and_port, default="127.0.0.1:5020", metavar="HOST:PORT")
     parser.add_argument("--framing", choices=("tcp", "rtu"), default="tcp", help="rtu is RTU over TCP")
     parser.add_argument("--baud", type=int, default=9600, help="0 answers at once")
     parser.add_argument("--speed", type=float, default=1.0, help="house seconds per second")
     parser.add_argument("--seed", type=int, default=0, help="another house")
     return parser.parse_args(arguments)
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not (host and port.isdecimal() and int(port) <= 65535):
+        raise argparse.ArgumentTypeError(f"expected HOST:PORT, got {text!r}")
+    return host, int(port)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """The serial side of the gateway: devices, the line's timing, and what becomes of one request."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from poller.profile import Profile, Table
+from poller.profile import Point, Table
 from simulator.errors import IllegalAddressError
 from simulator.faults import GARBAGE_KINDS, Fault, FaultKind, damaged_frame, damaged_words
 from simulator.registers import Answer, RegisterMap, Value
@@ -23,10 +23,10 @@ _MAX_REGISTERS, _MAX_BITS = 125, 2000
 
 
 class Device:
-    """A device on the bus: a profile, and a source of its values at the moment of a request.
+    """A device on the bus: where its values are, and what they are at the moment of a request.
 
     Args:
-        profile: Where its registers are.
+        points: Where its registers are.
         values: Gives every point's value; called on the gateway's thread.
         turnaround_s: How long it thinks before it answers.
         strict: Whether addresses without a point are illegal even between points.
@@ -34,14 +34,14 @@ class Device:
 
     def __init__(
         self,
-        profile: Profile,
+        points: Iterable[Point],
         values: Callable[[], Mapping[str, Value]],
         *,
         turnaround_s: float = 0.0,
         strict: bool = False,
     ) -> None:
         self.turnaround_s = turnaround_s
-        self._map = RegisterMap(profile, strict=strict)
+        self._map = RegisterMap(points, strict=strict)
         self._values = values
 
     def fields(self, table: Table, address: int, count: int) -> frozenset[str]:

@@ -12,6 +12,7 @@ from simulator.bus import Bus, Device
 from simulator.devices import heat_pump_values, meter_values, sensor_values, thermostat_values
 from simulator.gateway import Gateway
 from simulator.house import House, HouseState
+from simulator.registers import points_of
 from simulator.wire import RtuFraming, TcpFraming
 
 METER_UNIT = 2
@@ -89,12 +90,16 @@ class LiveHouse:
 
     def meter(self, *, turnaround_s: float = 0.0) -> Device:
         """The house's WAGO meter."""
-        return Device(load_profile("wago-879"), lambda: meter_values(self.state()), turnaround_s=turnaround_s)
+        return Device(
+            points_of(load_profile("wago-879")), lambda: meter_values(self.state()), turnaround_s=turnaround_s
+        )
 
     def heat_pump(self, *, turnaround_s: float = 0.0) -> Device:
         """The house's LG heat pump."""
         return Device(
-            load_profile("lg-r290"), lambda: heat_pump_values(self.state()), turnaround_s=turnaround_s
+            points_of(load_profile("lg-r290")),
+            lambda: heat_pump_values(self.state()),
+            turnaround_s=turnaround_s,
         )
 
     def sensor_readings(self, wall_s: float) -> Mapping[str, Mapping[str, int | float]]:

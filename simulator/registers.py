@@ -37,15 +37,14 @@ class Answer:
 
 
 class RegisterMap:
-    """Which point of a profile is at which address, and how it is written there.
+    """Which point of a device is at which address, and how it is written there.
 
     With `strict` an address that no point covers is illegal. Otherwise it reads
     as 0 where it lies between points that are near each other, as most devices do.
     """
 
-    def __init__(self, profile: Profile, *, strict: bool = False) -> None:
-        points = [one.point for one in profile.fields.values() if one.point is not None]
-        points += profile.identity.values()
+    def __init__(self, points: Iterable[Point], *, strict: bool = False) -> None:
+        points = tuple(points)
         self._points: dict[Table, tuple[Point, ...]] = {}
         self._legal: dict[Table, frozenset[int]] = {}
         for table in Table:
@@ -85,6 +84,12 @@ class RegisterMap:
         whole = self.points(table, address, count)
         shown = {point.name: represented(point, values[point.name]) for point in whole}
         return Answer(tuple(words), shown, whole)
+
+
+def points_of(profile: Profile) -> tuple[Point, ...]:
+    """Everything that a profile knows an address of."""
+    fields = (one.point for one in profile.fields.values() if one.point is not None)
+    return (*fields, *profile.identity.values())
 
 
 def encode(point: Point, value: Value) -> tuple[int, ...]:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.profile import Encoding, Point, Table, load_profile, parse_profile
+from poller.profile import Encoding, Point, Table, load_profile
 from simulator.devices import heat_pump_values, meter_values
 from simulator.errors import EncodeError, IllegalAddressError
 from simulator.house import House
-from simulator.registers import RegisterMap, encode, represented
+from simulator.registers import RegisterMap, encode, points_of, represented
 
 
 def point(encoding, registers=None, **rest):
@@ -85,30 +85,38 @@ def test_what_an_integer_register_represents_is_a_short_decimal(raw, scale):
     assert len(f"{value!r}".partition(".")[2]) <= 3
 
 
-PROFILE = """
-title = "a meter"
-kind = "meter"
-manufacturer = "-"
-model = "-"
-sources = ["-"]
-[fields]
-voltage_avg_v = { address = 10, encoding = "float32", range = [0, 300] }
-frequency_hz = { address = 14, encoding = "uint16", scale = 0.01, range = [45, 65] }
-tariff = { address = 100, encoding = "uint16", range = [1, 4] }
-"""
-VALUES = {"voltage_avg_v": 25.0, "frequency_hz": 50.0, "tariff": 2}
+POINTS = [
+    Point("power_total_kw", Table.HOLDING, 10, 2, Encoding.FLOAT32),
+    Point("frequency_hz", Table.HOLDING, 14, 1, Encoding.UINT16, scale=0.01),
+    Point("tariff", Table.HOLDING, 100, 1, Encoding.UINT16),
+    Point("alarm", Table.HOLDING, 101, 1, Encoding.BIT, bit=0),
+    Point("door", Table.HOLDING, 101, 1, Encoding.BIT, bit=15),
+    Point("pump", Table.COIL, 10, 1, Encoding.BIT),
+]
+VALUES = {"power_total_kw": 25.0, "frequency_hz": 50.0, "tariff": 2, "alarm": 1, "door": 1, "pump": 1}
 
 
 def test_a_block_holds_its_points_and_zeros_between():
-    answer = RegisterMap(parse_profile("meter", PROFILE)).read(Table.HOLDING, 10, 5, VALUES)
+    answer = RegisterMap(POINTS).read(Table.HOLDING, 10, 5, VALUES)
     assert answer.words == (0x41C8, 0, 0, 0, 5000)
-    assert answer.values == {"voltage_avg_v": 25.0, "frequency_hz": 50.0}
+    assert answer.values == {"power_total_kw": 25.0, "frequency_hz": 50.0}
 
 
 def test_half_a_point_is_read_but_means_nothing():
-    answer = RegisterMap(parse_profile("meter", PROFILE)).read(Table.HOLDING, 11, 4, VALUES)
+    answer = RegisterMap(POINTS).read(Table.HOLDING, 11, 4, VALUES)
     assert answer.words == (0, 0, 0, 5000)
     assert answer.values == {"frequency_hz": 50.0}
+
+
+def test_bits_share_a_register_and_coils_are_not_registers():
+    registers = RegisterMap(POINTS)
+    assert registers.read(Table.HOLDING, 101, 1, VALUES).words == (0x8001,)
+    assert registers.read(Table.COIL, 10, 1, VALUES).words == (1,)
+
+
+def test_a_device_without_a_value_for_a_point_is_found_out():
+    with pytest.raises(EncodeError, match="tariff"):
+        RegisterMap(POINTS).read(Table.HOLDING, 100, 1, {})
 
 
 @pytest.mark.parametrize(
@@ -126,7 +134,7 @@ def test_half_a_point_is_read_but_means_nothing():
     ],
 )
 def test_addresses_outside_the_blocks_are_illegal_and_gaps_as_the_device_is(strict, address, count, legal):
-    registers = RegisterMap(parse_profile("meter", PROFILE), strict=strict)
+    registers = RegisterMap(POINTS, strict=strict)
     if legal:
         registers.read(Table.HOLDING, address, count, VALUES)
     else:
@@ -138,10 +146,9 @@ def test_addresses_outside_the_blocks_are_illegal_and_gaps_as_the_device_is(stri
 
 @pytest.mark.parametrize(("name", "values"), [("wago-879", meter_values), ("lg-r290", heat_pump_values)])
 def test_the_house_has_a_value_for_every_point_of_a_profile(name, values):
-    profile = load_profile(name)
+    points = points_of(load_profile(name))
     state = House(draw=lambda: 0.5, start_s=1_768_449_600).at(1_768_449_700)
-    registers = RegisterMap(profile)
-    points = [one.point for one in profile.fields.values() if one.point] + list(profile.identity.values())
+    registers = RegisterMap(points)
     for one in points:
         registers.read(one.table, one.address, one.registers, values(state))
     assert values(state).keys() == {one.name for one in points}
