@@ -79,6 +79,7 @@ class Sender:
         self._knows_window = False
         self._takes_empty = False
         self._said_refusal_s = float("-inf")
+        self._said_state = ""
         self.last_answer = ""
         self.last_sent_ms: int | None = None
 
@@ -200,21 +201,22 @@ class Sender:
             )
 
     def _note(self, outcome: Outcome) -> None:
-        """Count an answer, and log it when it is another one than before."""
+        """Count an answer, and log a change of state; refusals have lines of their own."""
         match outcome:
             case Sent():
-                kind, answer, level = "sent", "took the samples", logging.INFO
+                kind, self.last_answer, level = "sent", "took the samples", logging.INFO
             case RetryAfter(reason):
-                kind, answer, level = "retry", reason, logging.WARNING
+                kind, self.last_answer, level = "retry", reason, logging.WARNING
             case Misconfigured(reason):
-                kind, answer, level = "misconfigured", reason, logging.ERROR
+                kind, self.last_answer, level = "misconfigured", reason, logging.ERROR
             case Refused(reason):
-                kind, answer, level = "refused", reason, logging.DEBUG
+                kind, self.last_answer, level = "refused", reason, logging.NOTSET
         self._tally.count("bridge_requests_total", outcome=kind)
         # The rest of the text may name times and series, and be another one each time.
-        if answer.partition(":")[0] != self.last_answer.partition(":")[0]:
-            _log.log(level, "receiver: %s", answer)
-        self.last_answer = answer
+        state = self.last_answer.partition(":")[0]
+        if level and state != self._said_state:
+            self._said_state = state
+            _log.log(level, "receiver: %s", self.last_answer)
 
     def _say_refused(self, what: str, reason: str) -> None:
         now_s = self._monotonic()

@@ -50,13 +50,13 @@ def samples_of(body: bytes) -> dict[tuple[Labels, int], str]:
 
 
 class Receiver:
-    """Listens on a free port of this machine.
+    """Listens on a port of this machine, a free one unless told otherwise.
 
     `script` answers the request of that number (from 0, empty ones not
     counted) with that body; without it every request is taken.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.bodies: list[bytes] = []
         self.faults: list[str] = []
         self.kept: dict[tuple[Labels, int], str] = {}
@@ -100,7 +100,7 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/api/v1/write"
 

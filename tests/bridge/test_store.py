@@ -1,0 +1,343 @@
+"""What the store keeps, what it forgets, and what it survives."""
+
+import itertools
+import math
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.database import Database
+from bridge.errors import StoreError
+from bridge.outbox import Outbox
+from bridge.pruning import SENT_ROWS_STAY_S, Limits, Pruning
+from bridge.store import Store
+from tests.bridge.states import METER, NOON_MS, PUMP, info, journal, ready, refused, state
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "store.sqlite"
+
+
+@pytest.fixture
+def database(path):
+    database = Database(path)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(database):
+    return Store(database)
+
+
+@pytest.fixture
+def outbox(database):
+    return Outbox(database, boot="boot 1")
+
+
+def rows(database: Database) -> list[tuple[str, int]]:
+    with database.transaction() as sql:
+        return sql.execute(
+            "SELECT stream.name, seq FROM state JOIN stream ON stream.id = state.stream ORDER BY arrival"
+        ).fetchall()
+
+
+def send_all(outbox: Outbox, now_s: float = 0.0) -> list[tuple[str, float, int]]:
+    """Settle everything that can be sent; the samples in the order in which they went."""
+    sent = []
+    while (batch := outbox.begin(NOON_MS + DAY_MS)) is not None:
+        sent += [(one.series.name, one.value, one.timestamp_ms) for one in batch.samples]
+        while (batch := outbox.settle_first(batch, now_s)).pieces:
+            pass
+    return sent
+
+
+def sent_seconds(outbox: Outbox) -> list[int]:
+    return [(time - NOON_MS) // 1000 for _, _, time in send_all(outbox)]
+
+
+def test_a_state_is_stored_once(store, database):
+    first = store.commit([state(1), state(2), state(1)], NOON_MS)
+    again = store.commit([state(2), state(3)], NOON_MS)
+    assert rows(database) == [("a", 1), ("a", 2), ("a", 3)]
+    assert (first.stored, first.repeated) == ({METER: 2}, {METER: 1})
+    assert (again.stored, again.repeated) == ({METER: 1}, {METER: 1})
+
+
+def test_one_number_in_two_streams_or_of_two_devices_is_two_states(store):
+    group = [state(1), state(1, "b"), state(1, device=PUMP)]
+    assert store.commit(group, NOON_MS).stored == {METER: 2, PUMP: 1}
+
+
+@pytest.mark.parametrize("nobodys", [state(None), state(1, time_ms=None), state(None, time_ms=None)])
+def test_a_state_without_number_or_time_is_not_stored_and_not_had(store, database, nobodys):
+    store.commit([nobodys], NOON_MS)
+    assert rows(database) == []
+    assert store.commit([state(1)], NOON_MS).stored == {METER: 1}
+
+
+def test_a_refused_state_counts_as_had_and_not_as_waiting(store, database):
+    store.commit([refused(1), state(2), journal(("a", 1, 2))], NOON_MS)
+    assert rows(database) == [("a", 2)]
+    backlog = store.backlog()[METER]
+    assert (backlog.waiting, backlog.missing) == (1, 0)
+
+
+def test_what_was_sent_and_removed_is_not_stored_again(store, database, outbox):
+    store.commit(ready(3), NOON_MS)
+    send_all(outbox)
+    Pruning(database, Limits(6 * DAY_MS, 10**9)).run(now_ms=NOON_MS, now_s=SENT_ROWS_STAY_S + 1)
+    assert rows(database) == []
+    assert store.commit([state(2)], NOON_MS).repeated == {METER: 1}
+
+
+def test_a_state_waits_for_its_announcement_and_for_the_list(store, outbox):
+    store.commit([state(1)], NOON_MS)
+    assert send_all(outbox) == []
+    store.commit([info()], NOON_MS)
+    assert send_all(outbox) == []
+    store.commit([journal(("a", 1, 1))], NOON_MS)
+    assert send_all(outbox) == [("meter_power_kw", 1.5, NOON_MS + 1000)]
+
+
+def test_streams_are_sent_in_the_order_of_the_list_whatever_came_first(store, outbox):
+    store.commit([state(1, "b", time_ms=NOON_MS + 9000), info("b")], NOON_MS)
+    store.commit([state(1), state(2), info(), journal(("a", 1, 2), ("b", 1, 1))], NOON_MS)
+    assert sent_seconds(outbox) == [1, 2, 9]
+
+
+def test_a_stream_whose_announcement_was_missed_takes_the_next_ones(store, outbox):
+    """A later run's announcement replaces it at the broker; without a name its states would wait for ever."""
+    store.commit([state(1), journal(("a", 1, 1))], NOON_MS)
+    store.commit([info("b"), journal(("a", 1, 1), ("b", 1, 1))], NOON_MS)
+    assert sent_seconds(outbox) == [1]
+
+
+def test_the_names_of_a_stream_are_those_that_it_was_announced_with(store, outbox):
+    renamed = info("b")
+    renamed = type(renamed)(
+        METER, "b", 1, None, renamed.payload.replace(b'"meter"', b'"other"')
+    )  # the next run names its series otherwise
+    store.commit([info(), state(1), journal(("a", 1, 1)), renamed], NOON_MS)
+    store.commit([state(5, "b"), journal(("a", 1, 1), ("b", 5, 5))], NOON_MS)
+    assert [name for name, _, _ in send_all(outbox)] == ["meter_power_kw", "other_power_kw"]
+
+
+def test_a_later_contract_is_kept_unread_and_not_sent(store, database, outbox):
+    store.commit([info(contract=2), state(1), refused(2), journal(("a", 1, 2))], NOON_MS)
+    assert rows(database) == [("a", 1), ("a", 2)]
+    assert send_all(outbox) == []
+    backlog = store.backlog()[METER]
+    assert (backlog.waiting, backlog.unreadable, backlog.missing) == (0, 2, 0)
+
+
+def test_the_backlog_says_what_waits_and_what_is_missing(store):
+    store.commit([*ready(3), state(6), journal(("a", 2, 8))], NOON_MS)
+    backlog = store.backlog()[METER]
+    assert (backlog.waiting, backlog.missing) == (4, 4)
+    assert backlog.oldest_waiting_ms == NOON_MS + 1000
+
+
+def test_a_group_goes_in_as_a_whole_or_not_at_all(store, database):
+    with database.transaction() as sql:
+        sql.execute("CREATE TRIGGER full BEFORE INSERT ON state WHEN new.seq = 3"
+                    " BEGIN SELECT raise(ABORT, 'disk full'); END")  # fmt: skip
+    with pytest.raises(StoreError, match="disk full"):
+        store.commit([state(1), state(2), state(3)], NOON_MS)
+    assert rows(database) == []
+    assert store.commit([state(1)], NOON_MS).stored == {METER: 1}, "what was not stored is not had"
+
+
+def test_a_full_disk_refuses_and_recovers(store, database):
+    store.commit(ready(1), NOON_MS)
+    with database.transaction() as sql:
+        (pages,) = sql.execute("PRAGMA page_count").fetchone()
+    database._connection.execute(f"PRAGMA max_page_count = {pages}")
+    large = [state(seq) for seq in range(2, 500)]
+    with pytest.raises(StoreError, match="full"):
+        store.commit(large, NOON_MS)
+    database._connection.execute("PRAGMA max_page_count = 1000000")
+    assert store.commit(large, NOON_MS).stored == {METER: 498}
+
+
+class TestPruning:
+    def prune(self, database, *, age_days=6.0, size=10**9, now_ms=NOON_MS, now_s=0.0):
+        limits = Limits(round(age_days * DAY_MS), size)
+        return dict(Pruning(database, limits).run(now_ms=now_ms, now_s=now_s).dropped)
+
+    def test_sent_rows_stay_ten_minutes(self, store, database, outbox):
+        store.commit(ready(3), NOON_MS)
+        send_all(outbox, now_s=1000.0)
+        assert self.prune(database, now_s=1000.0 + SENT_ROWS_STAY_S - 1) == {}
+        assert len(rows(database)) == 3
+        self.prune(database, now_s=1000.0 + SENT_ROWS_STAY_S + 1)
+        assert rows(database) == []
+
+    def test_states_that_cannot_be_sent_leave_after_days_oldest_first(self, store, database):
+        old = [state(seq, time_ms=NOON_MS + seq * DAY_MS) for seq in range(1, 10)]
+        store.commit(old, NOON_MS)
+        assert self.prune(database, age_days=6, now_ms=NOON_MS + 9 * DAY_MS) == {(METER, "age"): 2}
+        assert rows(database) == [("a", seq) for seq in range(3, 10)]
+        assert store.backlog()[METER].waiting == 7
+
+    def test_a_clock_that_is_wrong_does_not_empty_the_store(self, store, database):
+        store.commit(ready(3), NOON_MS)
+        assert self.prune(database, now_ms=NOON_MS + 1000 * DAY_MS) == {}
+
+    def test_a_state_from_the_future_does_not_either(self, store, database):
+        store.commit([*ready(3), state(4, time_ms=NOON_MS + 1000 * DAY_MS)], NOON_MS)
+        assert self.prune(database, now_ms=NOON_MS) == {}
+
+    def test_a_full_store_gives_up_the_oldest_of_all_devices(self, store, database):
+        pump = [state(seq, device=PUMP, time_ms=NOON_MS + DAY_MS + seq) for seq in range(1, 1001)]
+        store.commit([*ready(1000), *pump], NOON_MS)
+        dropped = self.prune(database, size=320_000)
+        assert dropped.keys() == {(METER, "full")}
+        assert 0 < dropped[METER, "full"] < 1000
+        left = [seq for _, seq in rows(database)][: 1000 - dropped[METER, "full"]]
+        assert left == list(range(1001 - len(left), 1001))
+
+    def test_a_full_store_gives_up_what_was_sent_before_what_was_not(self, store, database, outbox):
+        store.commit(ready(1000), NOON_MS)
+        send_all(outbox)
+        store.commit([state(seq) for seq in range(1001, 1101)], NOON_MS)
+        assert self.prune(database, size=100_000) == {}
+        assert rows(database) == [("a", seq) for seq in range(1001, 1101)]
+
+    def test_what_is_under_way_is_not_dropped(self, store, database, outbox):
+        store.commit(ready(3), NOON_MS)
+        outbox.begin(NOON_MS)
+        assert self.prune(database, age_days=1e-9, size=1, now_ms=NOON_MS + DAY_MS) == {}
+        assert len(rows(database)) == 3
+
+    def test_a_removed_state_is_still_judged_against(self, store, database, outbox):
+        """Its number turned to null only after it had left the store: that is a stale marker all the same."""
+        store.commit(ready(3), NOON_MS)
+        send_all(outbox)
+        self.prune(database, now_s=SENT_ROWS_STAY_S + 1)
+        store.commit([state(4, power=None)], NOON_MS)
+        ((name, value, time),) = send_all(outbox)
+        assert (name, time) == ("meter_power_kw", NOON_MS + 4000)
+        assert math.isnan(value)
+
+    def test_streams_that_nobody_lists_any_more_are_forgotten(self, store, database, monkeypatch):
+        monkeypatch.setattr("bridge.pruning.MOST_STREAMS", 3)
+        for number in range(6):
+            store.commit([info(f"s{number}"), refused(1, f"s{number}")], NOON_MS)
+        store.commit([state(1, "s0")], NOON_MS)
+        self.prune(database)
+        with database.transaction() as sql:
+            assert sql.execute("SELECT count(*) FROM stream").fetchone() == (3,)
+            assert sql.execute("SELECT count(*) FROM info").fetchone() == (3,)
+            assert sql.execute("SELECT count(*) FROM had").fetchone() == (3,)
+
+
+class TestFile:
+    def test_everything_is_there_after_opening_it_again(self, path):
+        first = Database(path)
+        Store(first).commit(ready(3), NOON_MS)
+        first.close()
+        second = Database(path)
+        assert Store(second).commit([state(3)], NOON_MS).repeated == {METER: 1}
+        assert sent_seconds(Outbox(second, boot="boot 1")) == [1, 2, 3]
+        second.close()
+
+    @pytest.mark.parametrize("damage", ["garbage", "a page", "cut"])
+    def test_a_damaged_file_is_set_aside_and_a_new_one_begins(self, path, damage, caplog):
+        database = Database(path)
+        Store(database).commit(ready(200), NOON_MS)
+        database.close()
+        content = path.read_bytes()
+        path.write_bytes(
+            {
+                "garbage": b"garbage" * 1000,
+                "a page": content[:8192] + b"\xff" * 4096 + content[12288:],
+                "cut": content[:-5000],
+            }[damage]
+        )
+        broken = path.read_bytes()
+        database = Database(path)
+        assert Store(database).backlog() == {}
+        assert path.with_name("store.sqlite.damaged-1").read_bytes() == broken
+        assert "store.sqlite.damaged-1" in caplog.text
+        database.close()
+
+    def test_a_file_that_breaks_while_it_is_open_is_set_aside(self, path, database, store, outbox):
+        store.commit(ready(3), NOON_MS)
+        batch = outbox.begin(NOON_MS + DAY_MS)
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        with pytest.raises(StoreError, match="malformed"), database.transaction():
+            raise error
+        assert path.with_name("store.sqlite.damaged-1").exists()
+        assert store.commit(ready(2), NOON_MS).stored == {METER: 2}
+        outbox.settle_first(batch, 0.0)
+        assert sent_seconds(outbox) == [1, 2], "what is settled of the old file says nothing of the new one"
+
+    def test_a_later_release_s_file_is_refused_and_left_alone(self, path, database):
+        with database.transaction() as sql:
+            sql.execute("PRAGMA user_version = 99")
+        with pytest.raises(StoreError, match="version 1, it has 99"):
+            Database(path)
+        assert path.exists()
+
+
+STREAMS = ("a", "b")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("state"), st.sampled_from(STREAMS), st.integers(1, 8)),
+            st.tuples(st.just("refused"), st.sampled_from(STREAMS), st.integers(1, 8)),
+            st.just(("commit",)),
+            st.just(("send",)),
+            st.just(("prune",)),
+            st.just(("reopen",)),
+        ),
+        max_size=40,
+    )
+)
+def test_every_state_is_sent_once_whatever_comes_between(tmp_path_factory, steps):
+    path = tmp_path_factory.mktemp("store") / "store.sqlite"
+    database = Database(path)
+    listed = [info("a"), info("b"), journal(("a", 1, 8), ("b", 1, 8))]
+    Store(database).commit(listed, NOON_MS)
+    outbox = Outbox(database, boot="boot 1")
+    pending, accepted, refusals, sent = [], set(), set(), []
+    clock = itertools.count(step=1000)
+    for step, *what in steps:
+        match step:
+            case "state":
+                name, seq = what
+                pending.append(
+                    ((name, seq), state(seq, name, time_ms=NOON_MS + 1000 * (seq + 10 * STREAMS.index(name))))
+                )
+            case "refused":
+                pending.append(((what[0], what[1]), refused(what[1], what[0])))
+            case "commit":
+                Store(database).commit([arrival for _, arrival in pending], NOON_MS)
+                for identity, arrival in pending:
+                    if identity not in accepted | refusals:
+                        (accepted if hasattr(arrival, "state") else refusals).add(identity)
+                pending = []
+            case "send":
+                sent += sent_seconds(outbox)
+            case "prune":
+                Pruning(database, Limits(DAY_MS, 10**9)).run(now_ms=NOON_MS, now_s=next(clock))
+            case "reopen":
+                outbox.begin(NOON_MS + DAY_MS)
+                database.close()
+                database, pending = Database(path), []
+                outbox = Outbox(database, boot="boot 1")
+    sent += sent_seconds(outbox)
+    assert sorted(sent) == sorted(seq + 10 * STREAMS.index(name) for name, seq in accepted)
+    assert all(one.waiting == 0 for one in Store(database).backlog().values())
+    database.close()
