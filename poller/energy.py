@@ -50,6 +50,7 @@ class Count(msgspec.Struct, frozen=True):
         offset: What is added to the register to be published.
         serial: The meter's serial number at that time, where it is known.
         candidate: What waits for more readings.
+        is_time_unknown: `at` is a guess, because the machine was off in between.
     """
 
     register: int | float | None = None
@@ -58,6 +59,7 @@ class Count(msgspec.Struct, frozen=True):
     offset: int | float = 0
     serial: str | None = None
     candidate: Candidate | None = None
+    is_time_unknown: bool = False
 
     @property
     def is_disputed(self) -> bool:
@@ -82,7 +84,9 @@ def judge_count(
     an hour besides. Then, and after a rise that even the whole time since the
     last accepted reading does not explain, and under a new serial number, the
     count goes on from its last value: the offset is taken at the first reading
-    of the row, so that what was counted while it waited is not lost.
+    of the row, so that what was counted while it waited is not lost. While the
+    machine was off nobody knows how long, so a meter that shows the serial
+    number it had before may have risen by anything.
 
     Args:
         rules: With `max_power_kw`, and `resolution` as the register's smallest step.
@@ -103,7 +107,7 @@ def judge_count(
     if not _is_confirmed(candidate, doubt):
         return HeldBack(doubt), msgspec.structs.replace(count, candidate=candidate)
     is_same_meter = doubt is Reason.FIRST or (
-        doubt is Reason.RISE and _explains(rules, count, candidate.first, candidate.first_at)
+        doubt is Reason.RISE and _explains(rules, count, candidate.first, candidate.first_at, serial)
     )
     offset = count.offset if is_same_meter else subtract(count.published, candidate.first)
     return _accept(count, candidate.last, at, serial, offset)
@@ -149,9 +153,13 @@ def _is_confirmed(candidate: Candidate, doubt: Reason) -> bool:
     return doubt is not Reason.FALL or candidate.last_at - candidate.first_at >= HOUR_S
 
 
-def _explains(rules: Rules, count: Count, register: int | float, at: float) -> bool:
+def _explains(rules: Rules, count: Count, register: int | float, at: float, serial: str | None) -> bool:
     """Whether the whole time since the last accepted reading explains this one."""
-    return count.register is not None and follows(rules, count.register, register, at - count.at)
+    if count.register is None:
+        return False
+    if count.is_time_unknown and serial is not None and serial == count.serial:
+        return True
+    return follows(rules, count.register, register, at - count.at)
 
 
 def _accept(

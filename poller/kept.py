@@ -70,4 +70,4 @@ def restore(device: Device, kept: bytes, *, same_boot: bool, now: float) -> Trac
 
 def _after_reboot(count: Count, kept_at: float, now: float) -> Count:
     age = max(kept_at - count.at, 0.0) + HOUR_S
-    return msgspec.structs.replace(count, at=now - age, candidate=None)
+    return msgspec.structs.replace(count, at=now - age, candidate=None, is_time_unknown=True)

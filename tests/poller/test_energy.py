@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -107,6 +108,20 @@ def test_a_longer_outage_is_explained_by_the_whole_time_once_it_is_confirmed():
 
 def test_a_rise_that_no_time_explains_is_another_meter_and_the_count_goes_on():
     assert running().read(7000.0, 7000.1, 7000.2, 7000.3) == ["rise", "rise", 100.2, 100.3]
+
+
+@pytest.mark.parametrize(
+    ("serial", "published"),
+    [("A", 160.2), ("B", 100.2), (None, 100.2)],
+    ids=["the same meter", "another meter", "who knows"],
+)
+def test_after_days_without_the_machine_the_same_meter_may_have_risen_by_anything(serial, published):
+    """Two winter days are 60 kWh; an hour, which a reboot counts as, explains 45."""
+    meter = running()
+    meter.count = msgspec.structs.replace(meter.count, serial=serial and "A", is_time_unknown=True)
+    meter.serial = serial
+    assert meter.read(160.0, 160.1, 160.2, 160.3)[2:] == [published, pytest.approx(published + 0.1)]
+    assert not meter.count.is_time_unknown
 
 
 def test_a_new_serial_number_is_a_new_meter_whatever_its_register_shows():
