@@ -13,7 +13,7 @@ from readings.health import Tally
 _log = logging.getLogger(__name__)
 
 FIRST_BACK_OFF_S = 0.25
-MAX_BACK_OFF_S = 2.0
+MAX_BACK_OFF_S = 1.0
 """A heat pump's gap stays under 20 s also when the gateway refuses sockets for a while."""
 
 MAX_UNREAD_BYTES = 65536

@@ -18,8 +18,11 @@ PROBE_S = 0.4
 FULL_PROBE_EVERY = 10
 """...but every so many times it has its full timeout."""
 
-REPEAT_S = 2.0
+REPEAT_S = 1.0
 """After what time an unanswered poll is repeated within its slot, where that is worth it."""
+
+KEEP_ALIVE_PATIENCE_S = 20.0
+"""A keep-alive device is not thought to be down while its gap can still be kept below this."""
 
 
 class Purpose(Enum):
@@ -86,7 +89,7 @@ class Seat:
         self._blocks = plan.blocks
         self._identity = plan.identity
         self._wants_identity = True
-        self._misses = 0
+        self._heard_at = start
         self._probes = 0
         self._run: _Run | None = None
 
@@ -157,7 +160,7 @@ class Seat:
         run = self._running()
         self._rested_at = now + self.plan.pause_s
         if isinstance(outcome, BlockRead) or outcome.reason.shows_life:
-            self.hear()
+            self.hear(now)
         else:
             run.unanswered += 1
         run.is_unreachable = isinstance(outcome, BlockFailure) and outcome.reason is FailureReason.UNREACHABLE
@@ -174,9 +177,9 @@ class Seat:
             return None
         return self._finish(run, now)
 
-    def hear(self) -> None:
+    def hear(self, now: float) -> None:
         """The device has answered, be it too late or not what was asked: it is not down."""
-        self._misses = 0
+        self._heard_at = now
         if self._run is not None:
             self._run.is_answered = True
         if self.is_silent:
@@ -243,9 +246,9 @@ class Seat:
         if not run.is_answered:
             # That the gateway is gone says nothing of the device.
             if not run.is_unreachable:
-                self._misses += 1
                 self._probes += self.is_silent
-                self.is_silent = self.is_silent or self._misses >= (2 if self.is_keep_alive else 1)
+                patience_s = KEEP_ALIVE_PATIENCE_S if self.is_keep_alive else 0.0
+                self.is_silent = self.is_silent or now - self._heard_at >= patience_s
             # An unreachable gateway costs nobody time on the bus, and a keep-alive device has no time to lose.
             if run.is_unreachable or (self.is_keep_alive and not self.is_silent):
                 self._repeat_at = now + REPEAT_S

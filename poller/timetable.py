@@ -90,7 +90,7 @@ class Timetable:
         """
         for seat in self._seats:
             if seat.plan.unit in late:
-                seat.hear()
+                seat.hear(now)
         return self._seat(job.plan).report(job.block, job.purpose, outcome, now)
 
     def want_identity(self, plan: DevicePlan) -> None:

@@ -38,5 +38,5 @@ class Transport(Protocol):
         """Let the connection go; the next read makes a new one."""
 
 
-CONNECT_TIMEOUT_S = 2.0
+CONNECT_TIMEOUT_S = 1.5
 """How long making a connection may take."""

@@ -229,8 +229,8 @@ def test_an_unreachable_gateway_does_not_make_a_device_down_and_its_poll_is_repe
         Timetable([plan(METER)], 0.0, is_rtu=False),
         lambda job, now: (FailureReason.UNREACHABLE, 0.0) if now < 5 else (None, FAST),
     ).until(20.0)
-    assert play.times(METER) == [0, 0, 2, 2, 4, 4, 6]
-    assert [poll.due for poll in play.polls] == [0, 0, 0, 0]
+    assert play.times(METER) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
+    assert [poll.due for poll in play.polls] == [0] * 6
     assert {job.timeout_s for _, job in play.sent} == {1.0}
 
 
@@ -273,15 +273,26 @@ def test_a_heat_pump_that_misses_a_whole_poll_is_asked_again_before_its_next_slo
     pump = plan(PUMP, block(0, 10), block(50, 20), interval_s=10, keep_alive=True)
     play = Play(
         Timetable([pump], 0.0, is_rtu=True),
-        lambda job, now: (FailureReason.TIMEOUT, 2.0) if 9 < now < 13 else (None, FAST),
+        lambda job, now: (FailureReason.TIMEOUT, 2.0) if 9 < now < 14 else (None, FAST),
     ).until(25.0)
-    assert play.times(PUMP) == [0, 0.1, 10, 12, 16, 16.1, 20, 20.1]
+    assert play.times(PUMP) == [0, 0.1, 10, 12, 15, 15.1, 20, 20.1]
 
 
 def test_a_heat_pump_that_is_switched_off_is_probed_like_any_other():
+    """But not before its gap is past saving."""
     pump = plan(PUMP, interval_s=10, keep_alive=True)
-    play = Play(Timetable([pump], 0.0, is_rtu=False), silent(PUMP)).until(65.0)
-    assert play.times(PUMP) == [0, 1, 4, 5, 10, 20, 30, 40, 50, 60]
+    play = Play(Timetable([pump], 0.0, is_rtu=True), silent(PUMP, waits=2)).until(65.0)
+    assert play.times(PUMP) == [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 30, 40, 50, 60]
+    assert [job.timeout_s for _, job in play.sent][-5:] == [1, 0.4, 0.4, 0.4, 0.4]
+
+
+def test_a_gateway_that_takes_connections_and_ends_them_at_once_does_not_make_the_heat_pump_down():
+    pump = plan(PUMP, interval_s=10, keep_alive=True)
+    play = Play(
+        Timetable([pump], 0.0, is_rtu=True),
+        lambda job, now: (FailureReason.DISCONNECTED, 0.0) if 5 < now < 15 else (None, FAST),
+    ).until(20.0)
+    assert play.times(PUMP) == [0, *sorted([10, 11, 12, 13, 14] * 2), 15]
 
 
 def test_the_least_pause_before_a_request_is_kept_and_left_to_the_others():
