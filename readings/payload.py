@@ -6,7 +6,7 @@ nothing knows a socket or a clock.
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -31,6 +31,10 @@ FieldKind = Literal["measurement", "power", "energy", "bit", "enum"]
 """How a field behaves: an `energy` count never falls, a `bit` is 0 or 1, an `enum`'s numbers have words."""
 
 
+_MetricName = Annotated[str, msgspec.Meta(pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")]
+_LabelName = Annotated[str, msgspec.Meta(pattern="^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$")]
+
+
 class FieldInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a consumer must know of one field to show or store it.
 
@@ -44,8 +48,8 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unit: str = ""
     kind: FieldKind = "measurement"
     description: str = ""
-    prefixes: tuple[str, ...] = ()
-    labels: dict[str, str] = {}
+    prefixes: tuple[_MetricName, ...] = ()
+    labels: dict[_LabelName, str] = {}
     words: dict[str, str] = {}
 
 
@@ -68,8 +72,17 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     manufacturer: str
     model: str
     profile: str
-    interval: float
-    fields: dict[str, FieldInfo]
+    interval: Annotated[float, msgspec.Meta(gt=0)]
+    fields: dict[_MetricName, FieldInfo]
+
+
+class _AnyInfo(msgspec.Struct, frozen=True):
+    """What the announcement of any contract says."""
+
+    contract: int
+    poller: str = ""
+    stream: str = ""
+    title: str = ""
 
 
 class StreamRange(msgspec.Struct, frozen=True, array_like=True):
@@ -178,10 +191,26 @@ def encode_info(info: Info) -> bytes:
 def decode_info(payload: bytes) -> Info:
     """Read the announcement of a device.
 
+    Of a higher contract only what every contract has is read: no fields, so
+    that its states wait.
+
     Raises:
         PayloadError: It is not one; the text names the key.
     """
-    return _decode(payload, Info)
+    any_info = _decode(payload, _AnyInfo)
+    if any_info.contract <= CONTRACT:
+        return _decode(payload, Info)
+    return Info(
+        contract=any_info.contract,
+        poller=any_info.poller,
+        stream=any_info.stream,
+        title=any_info.title,
+        manufacturer="",
+        model="",
+        profile="",
+        interval=30,
+        fields={},
+    )
 
 
 def encode_journal(ranges: Iterable[StreamRange]) -> bytes:

@@ -129,12 +129,33 @@ def test_an_announcement_survives_the_wire():
     assert decode_info(encode_info(info)) == info
 
 
-def test_an_announcement_of_a_later_contract_may_say_more():
-    info = decode_info(
-        b'{"contract":2,"poller":"p","stream":"s","title":"","manufacturer":"","model":"","profile":"",'
-        b'"interval":30,"fields":{"a":{"unit":"V","colour":"red"}},"roof":"red"}'
-    )
-    assert info.contract == 2
+def test_of_a_later_contract_only_the_frame_is_read():
+    info = decode_info(b'{"contract":2,"poller":"p","stream":"s","fields":["other"],"interval":"often"}')
+    assert (info.contract, info.poller, info.stream, info.fields) == (2, "p", "s", {})
+
+
+@pytest.mark.parametrize(
+    ("field", "place"),
+    [
+        ({"prefixes": ["a-b"]}, "prefixes"),
+        ({"prefixes": ['x{a="b"} 1\nevil']}, "prefixes"),
+        ({"labels": {"__name__": "up"}}, "labels"),
+        ({"labels": {"": "x"}}, "labels"),
+        ({"labels": {"a": 5}}, "labels"),
+        ({"kind": "rumour"}, "kind"),
+    ],
+)
+def test_names_that_no_series_can_have_are_refused(field, place):
+    whole = {
+        "contract": 1, "poller": "p", "stream": "s", "title": "", "manufacturer": "", "model": "", "profile": "",
+        "interval": 30, "fields": {"power_total_kw": field},
+    }  # fmt: skip
+    with pytest.raises(PayloadError, match=place):
+        decode_info(json.dumps(whole).encode())
+    with pytest.raises(PayloadError, match="fields"):
+        decode_info(json.dumps({**whole, "fields": {"a b": {}}}).encode())
+    with pytest.raises(PayloadError, match="interval"):
+        decode_info(json.dumps({**whole, "fields": {}, "interval": 0}).encode())
 
 
 def test_a_journal_list_names_the_newest_streams():
