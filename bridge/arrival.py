@@ -186,7 +186,7 @@ class _Announcement(msgspec.Struct):
 def _info(device: DeviceKey, payload: bytes) -> InfoCame:
     try:
         head = msgspec.json.decode(payload, type=_Announcement)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PayloadError(str(error)) from error
     info = decode_info(payload) if head.contract <= CONTRACT else None
     return InfoCame(device, head.stream, head.contract, info, payload)
@@ -210,6 +210,6 @@ def _identity(place: DeviceTopic | ProgramTopic, payload: bytes) -> Identity | N
         return None
     try:
         name = msgspec.json.decode(payload, type=_Name)
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return Identity(place.key, name.stream, name.seq) if name.stream and 1 <= name.seq <= MAX_SEQ else None
