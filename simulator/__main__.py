@@ -1,6 +1,7 @@
 """`python -m simulator`: the simulated house behind a Modbus gateway, for any Modbus program to look at."""
 
 import argparse
+import signal
 import sys
 import threading
 import time
@@ -10,7 +11,7 @@ from simulator.house_bus import HEAT_PUMP_UNIT, METER_UNIT, LiveHouse, house_gat
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until interrupted."""
+    """Serve until SIGINT or SIGTERM."""
     options = _parse(arguments)
     host, port = options.listen
     house = LiveHouse(start_s=time.time(), monotonic=time.monotonic, speed=options.speed, seed=options.seed)
@@ -22,16 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"cannot listen: {error.strerror}", file=sys.stderr)
         return 1
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
     print(
         f"Modbus {options.framing} on {gateway.address[0]}:{gateway.address[1]}, {options.baud} baud:"
         f" unit {METER_UNIT} is a WAGO 879 meter, unit {HEAT_PUMP_UNIT} an LG R290 heat pump;"
         f" time runs {options.speed:g} times as fast",
         flush=True,
     )
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        gateway.stop()
+    ended.wait()
+    gateway.stop()
     return 0
 
 

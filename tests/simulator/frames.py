@@ -16,6 +16,7 @@ POINTS = [
     Point("flow_celsius", Table.INPUT, 3, 1, Encoding.INT16, scale=0.1),
     Point("power_state", Table.COIL, 0, 1, Encoding.BIT),
     Point("defrost", Table.COIL, 2, 1, Encoding.BIT),
+    Point("valve", Table.DISCRETE, 0, 1, Encoding.BIT),
     Point("pump", Table.DISCRETE, 9, 1, Encoding.BIT),
 ]
 VALUES = {
@@ -24,6 +25,7 @@ VALUES = {
     "flow_celsius": 31.4,
     "power_state": 1,
     "defrost": 1,
+    "valve": 1,
     "pump": 1,
     **{f"filler_{number}": number for number in range(125)},
 }

@@ -15,7 +15,7 @@ EXCHANGES = [
     ("two floats, 1.5 is 3fc0 0000", "03 5012 0004", "03 08 41c8 0000 3fc0 0000"),
     ("31.4 °C in tenths", "04 0003 0001", "04 02 013a"),
     ("coils 0 and 2 of 3", "01 0000 0003", "01 01 05"),
-    ("inputs, a bit in the tenth place has a byte of its own", "02 0009 0001", "02 01 01"),
+    ("inputs 0 and 9 of 10: the low places come first", "02 0000 000a", "02 02 01 02"),
     ("no such register", "03 0200 0001", "83 02"),
     ("one register too far", "03 5012 0005", "83 02"),
     ("no such coil", "01 0003 0001", "81 02"),

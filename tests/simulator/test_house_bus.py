@@ -166,6 +166,7 @@ def test_the_command_says_in_one_line_what_it_serves():
             assert "unit 2 is a WAGO 879 meter, unit 7 an LG R290 heat pump" in line
         finally:
             process.terminate()
+        assert process.wait(10) == 0
 
 
 @pytest.mark.parametrize("listen", ["5020", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:70000"])
