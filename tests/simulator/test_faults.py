@@ -105,7 +105,7 @@ def test_no_answer_at_all(framing):
 @pytest.mark.parametrize("framing", FRAMINGS)
 def test_a_late_answer_is_true_and_is_taken_for_the_next_by_who_does_not_look(framing):
     with gateway(framing) as one, client(one) as connection:
-        one.faults.next(Fault(FaultKind.LATE, delay_s=0.2))
+        one.faults.next(Fault(FaultKind.LATE, delay_s=0.5))
         connection.sendall(framed(framing, hexes(REQUEST)))
         assert silent(connection, 0.1)
         connection.settimeout(5)

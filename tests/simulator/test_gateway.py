@@ -148,7 +148,7 @@ def test_new_sockets_can_be_refused_for_a_while():
     with gateway("tcp") as one, client(one) as old:
         ask(old, "tcp", "04 0003 0001", "04 02 013a")
         began = time.monotonic()
-        one.refuse(0.3)
+        one.refuse(0.5)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(one.address, timeout=1)
         assert ask(old, "tcp", "03 5012 0002", "03 04 41c8 0000")
@@ -160,7 +160,7 @@ def test_new_sockets_can_be_refused_for_a_while():
                 assert time.monotonic() - began < 10
                 time.sleep(0.01)
         with connection:
-            assert time.monotonic() - began >= 0.3
+            assert time.monotonic() - began >= 0.5
             assert ask(connection, "tcp", "03 5012 0002", "03 04 41c8 0000")
 
 
@@ -181,7 +181,7 @@ def test_a_taken_port_is_an_error():
 def test_without_transactions_a_late_answer_goes_to_whoever_is_there():
     """A client that reconnects to get rid of a late answer is given it on the new connection."""
     with gateway("rtu") as one:
-        one.faults.next(Fault(FaultKind.LATE, delay_s=0.2))
+        one.faults.next(Fault(FaultKind.LATE, delay_s=0.5))
         with client(one) as first:
             first.sendall(framed("rtu", hexes("03 5012 0002")))
             assert silent(first, 0.05)
@@ -191,7 +191,7 @@ def test_without_transactions_a_late_answer_goes_to_whoever_is_there():
 
 def test_with_transactions_a_late_answer_to_a_closed_connection_is_dropped():
     with gateway("tcp") as one:
-        one.faults.next(Fault(FaultKind.LATE, delay_s=0.1))
+        one.faults.next(Fault(FaultKind.LATE, delay_s=0.3))
         with client(one) as first:
             first.sendall(framed("tcp", hexes("03 5012 0002")))
             assert silent(first, 0.05)
