@@ -202,7 +202,7 @@ def test_size_takes_the_oldest_rows_whichever_device_they_are_of(journal):
 
 def test_a_full_disk_is_told_and_nothing_is_half_written(journal):
     journal.commit([row(1.0)], {METER: b"good"}, TRUSTED)
-    journal._connection.execute("PRAGMA max_page_count = 8")
+    journal._connection.execute("PRAGMA max_page_count = 20")
     with pytest.raises(JournalError, match="full"):
         journal.commit([row(2.0 + number) for number in range(1000)], {METER: b"bad"}, TRUSTED)
     assert journal.kept()[METER].data == b"good"
@@ -255,6 +255,25 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begins(tmp_path, damage, capl
     assert len(asides) == 2
 
 
+def test_a_kill_within_a_checkpoint_is_no_damage(tmp_path):
+    """The header, which is written first, counts pages that are still in the log alone."""
+    journal = opened(tmp_path)
+    for number in range(5):
+        journal.commit([row(number)], {}, TRUSTED)
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path / "data", copy / "data")
+    journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    checkpointed = (tmp_path / "data" / "journal.sqlite").read_bytes()
+    journal.close()
+    for pages in range(1, len(checkpointed) // 1024):
+        (copy / "data" / "journal.sqlite").write_bytes(checkpointed[: pages * 1024])
+        trial = tmp_path / f"trial{pages}"
+        shutil.copytree(copy / "data", trial / "data")
+        later = opened(trial, "s2")
+        assert [state.seq for state in everything(later)] == [1, 2, 3, 4, 5]
+        later.close()
+
+
 def test_a_log_without_its_file_is_set_aside_too(whole, tmp_path):
     """SQLite would delete it without a word."""
     shutil.copytree(whole / "data", tmp_path / "data")
@@ -290,13 +309,17 @@ def whole(tmp_path_factory) -> Path:
 
 
 @settings(deadline=None, max_examples=120)
-@given(part=st.sampled_from(["journal.sqlite", "journal.sqlite-wal"]), where=st.floats(0, 1))
+@given(
+    part=st.sampled_from(["journal.sqlite", "journal.sqlite-wal"]),
+    where=st.one_of(st.integers(0, 5000), st.floats(0, 1)),
+)
 def test_cut_at_any_byte_it_has_all_earlier_rows_or_is_set_aside(whole, tmp_path_factory, part, where):
     folder = tmp_path_factory.mktemp("cut")
     shutil.copytree(whole / "data", folder / "data")
     (folder / "data" / "journal.sqlite-shm").unlink()
     victim = folder / "data" / part
-    os.truncate(victim, round(victim.stat().st_size * where))
+    size = victim.stat().st_size
+    os.truncate(victim, min(where, size) if isinstance(where, int) else round(size * where))
     journal = opened(folder, "s3")
     journal.kept()
     asides = list((folder / "data").glob("*.damaged-1"))
