@@ -64,7 +64,7 @@ class Timetable:
     def next(self, now: float, *, is_connected: bool) -> Job | float:
         """The request to send now, or else the time at which to ask again."""
         waiting = [seat for seat in self._seats if seat.ready_at <= now]
-        waiting.sort(key=lambda seat: (not seat.is_keep_alive, seat.is_retrying, seat.due(now)))
+        waiting.sort(key=lambda seat: (seat.is_retrying, seat.due(now)))
         for seat in waiting:
             worst_s = seat.next_timeout_s * self._waits + (0 if is_connected else CONNECT_TIMEOUT_S)
             if seat.is_keep_alive or all(now + worst_s <= other.ready_at for other in self._keep_alive):

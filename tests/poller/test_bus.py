@@ -16,6 +16,7 @@ from pymodbus.framer.rtu import FramerRTU
 from poller.blocks import FailureReason, RegisterBlock
 from poller.bus import ModbusTransport
 from poller.config import BusSettings
+from poller.line import Line
 from poller.points import Table
 from poller.transport import ReadError
 from readings.health import POLLER_HEALTH, Tally
@@ -264,6 +265,31 @@ def test_a_late_answer_is_not_taken_for_the_next_one_and_shows_that_the_device_i
     assert bus.transport.late_units() == {2, 7}
     assert bus.transport.late_units() == frozenset(), "it is told once"
     assert bus.connects == 1
+
+
+def test_late_answers_do_not_cost_the_connection(rtu_bus):
+    rtu_bus.plays(nothing, nothing, late, late, late, nothing)
+    assert [rtu_bus.fails(A) for _ in range(6)] == [FailureReason.TIMEOUT] * 6
+    assert rtu_bus.read(A) == words(2, A)
+    assert rtu_bus.connects == 1
+
+
+def test_a_line_that_never_rests_does_not_hold_the_bus(bus):
+    """A request is over after one timeout, on RTU after two, whatever comes."""
+    bus.plays(lambda request: [(0.005, b"\0")] * 100)
+    began = time.monotonic()
+    assert bus.fails(A) is FailureReason.GARBLED
+    assert time.monotonic() - began < 3 * TIMEOUT_S
+
+
+def test_a_deadline_that_has_passed_is_not_waited_for():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        settings = BusSettings("rs485", "127.0.0.1", server.getsockname()[1], "rtu", 9600, 0.03)
+        line = Line(settings, tally=Tally(POLLER_HEALTH), monotonic=lambda: 10.0)
+        line.connect()
+        assert not line.fill(10.0)
+        assert not line.fill(9.0)
+        line.close()
 
 
 def test_pymodbus_alone_gives_the_late_answer_to_the_next_request(rtu_bus):

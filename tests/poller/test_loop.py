@@ -274,7 +274,8 @@ def test_in_an_hour_of_trouble_the_heat_pumps_gap_stays_under_twenty_seconds(see
     world = hour_of_trouble(seed)
     played = play(world, [METER, *meters, PUMP], 3600)
     times = [1000.0, *world.answered[7], world.now]
-    assert max(later - earlier for earlier, later in pairwise(times)) < 20
+    # 20 s is the promise; a slot missed without a repetition makes 19.7 s, and is not to happen.
+    assert max(later - earlier for earlier, later in pairwise(times)) < 18
     assert len([poll for poll in played.of("heating") if poll.reads]) > 100, "and the good meter is read"
 
 

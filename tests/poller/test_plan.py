@@ -66,6 +66,13 @@ def test_the_bus_time_is_what_was_worked_out_by_hand(blocks, milliseconds):
     assert round(total * 1000) == milliseconds
 
 
+@pytest.mark.parametrize("limit", range(2, 40))
+def test_no_request_is_larger_than_the_device_answers(limit):
+    points = [one.point for one in device("wago-879").fields.values() if one.point is not None]
+    blocks = plan_blocks(points, max_registers=limit, baud=0, turnaround_s=0.03)
+    assert max(one.count for one in blocks) <= limit
+
+
 @pytest.mark.parametrize("name", ["wago-879", "lg-r290"])
 @pytest.mark.parametrize("baud", [0, 2400, 9600, 115200])
 def test_on_rtu_no_two_answers_of_a_device_are_of_the_same_length(name, baud):

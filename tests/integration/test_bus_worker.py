@@ -1,0 +1,115 @@
+"""The bus thread against the simulated gateway, at the pace of 9600 baud, with faults mixed in."""
+
+import math
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from poller.blocks import BlockRead, Poll
+from poller.bus import FUNCTIONS, ModbusTransport
+from poller.config import BusSettings
+from poller.decode import NoNumber, decode_block
+from poller.device import Device
+from poller.loop import BusWorker
+from poller.profile import load_profile
+from readings.health import POLLER_HEALTH, Tally
+from readings.reading import DeviceKey
+from simulator.faults import Fault, FaultKind
+from simulator.gateway import Gateway
+from simulator.house_bus import HEAT_PUMP_UNIT, METER_UNIT, LiveHouse, house_gateway
+
+WINTER_S = 1_795_400_000.0
+FAULTS = [
+    Fault(FaultKind.SILENT),
+    Fault(FaultKind.LATE, delay_s=0.25),
+    Fault(FaultKind.TRUNCATED),
+    Fault(FaultKind.SHORT),
+    Fault(FaultKind.WRONG_UNIT),
+    Fault(FaultKind.EXCEPTION),
+    Fault(FaultKind.GARBLED),
+    Fault(FaultKind.CLOSED),
+    Fault(FaultKind.WRONG_TRANSACTION),
+]
+
+
+def device(profile_name: str, unit: int, interval_s: float) -> Device:
+    profile = replace(load_profile(profile_name), timeout_s=0.2)
+    return Device(
+        DeviceKey(profile.kind, "it"), "", profile, profile.choose(), interval_s, bus="rs485", unit=unit
+    )
+
+
+def run_worker(gateway: Gateway, framing: str, for_s: float) -> tuple[list[tuple[int, Poll]], Tally]:
+    host, port = gateway.address
+    tally = Tally(POLLER_HEALTH)
+    polls: list[tuple[int, Poll]] = []
+    stopped = threading.Event()
+
+    def take(one: Device, poll: Poll) -> bool:
+        polls.append((one.unit or 0, poll))
+        return False
+
+    settings = BusSettings("rs485", host, port, framing, 9600, 0.005)
+    worker = BusWorker(
+        settings,
+        [device("wago-879", METER_UNIT, 0.7), device("lg-r290", HEAT_PUMP_UNIT, 1.0)],
+        transport=ModbusTransport(settings, tally=tally),
+        monotonic=time.monotonic,
+        wait=stopped.wait,
+        on_poll=take,
+        tally=tally,
+    )
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    time.sleep(for_s)
+    stopped.set()
+    thread.join(5)
+    assert not thread.is_alive()
+    return polls, tally
+
+
+def was_sent(gateway: Gateway, unit: int, read: BlockRead) -> bool:
+    """Whether the gateway held these very values when it was asked for this block."""
+    block = read.block
+    values = {name: value for name, value in decode_block(read).items() if not isinstance(value, NoNumber)}
+    return any(
+        all(math.isclose(value, exchange.values[name], rel_tol=1e-6) for name, value in values.items())
+        for exchange in gateway.exchanges
+        if (exchange.unit, exchange.function, exchange.address, exchange.count)
+        == (unit, FUNCTIONS[block.table], block.address, block.count)
+        and exchange.carries_values
+        and exchange.taken_at <= read.read_at
+    )
+
+
+@pytest.mark.parametrize(("framing", "name"), [("socket", "tcp"), ("rtu", "rtu")])
+def test_a_meter_and_a_heat_pump_share_a_line(framing, name):
+    house = LiveHouse(start_s=WINTER_S, monotonic=time.monotonic)
+    with house_gateway(house, framing=name, baud=9600) as gateway:
+        polls, tally = run_worker(gateway, framing, 2.5)
+    assert len([poll for unit, poll in polls if unit == METER_UNIT]) in {3, 4}
+    assert len([poll for unit, poll in polls if unit == HEAT_PUMP_UNIT]) in {2, 3}
+    assert all(len(poll.reads) == len(poll.outcomes) for _, poll in polls)
+    assert all(was_sent(gateway, unit, read) for unit, poll in polls for read in poll.reads)
+    assert {len(poll.outcomes) for unit, poll in polls if unit == METER_UNIT} == {3}
+    assert {len(poll.outcomes) for unit, poll in polls if unit == HEAT_PUMP_UNIT} == {4}
+    assert tally.value("poller_connects_total", bus="rs485") == 1
+    assert polls[0][0] == HEAT_PUMP_UNIT, "what stops when it is not polled goes first"
+    serial_numbers = [poll.identity for unit, poll in polls if unit == METER_UNIT]
+    assert serial_numbers[0]["serial_number"] == house.state().meter.serial_number
+
+
+@pytest.mark.parametrize(("framing", "name"), [("socket", "tcp"), ("rtu", "rtu")])
+def test_whatever_the_gateway_does_no_value_is_taken_that_the_device_did_not_hold(framing, name):
+    house = LiveHouse(start_s=WINTER_S, monotonic=time.monotonic)
+    with house_gateway(house, framing=name, baud=9600, seed=7) as gateway:
+        # Without transaction numbers there is nothing wrong with an answer to "another" request of this length.
+        for fault in FAULTS if name == "tcp" else FAULTS[:-1]:
+            gateway.faults.at_random(fault, 0.04)
+        polls, _ = run_worker(gateway, framing, 5)
+    reads = [(unit, read) for unit, poll in polls for read in poll.reads]
+    assert len(reads) > 10
+    assert any(exchange.fault for exchange in gateway.exchanges)
+    assert all(was_sent(gateway, unit, read) for unit, read in reads)
