@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,9 @@ def write_config(folder: Path, *, mqtt_port: int, gateway_port: int) -> Path:
 
 
 def settings(folder: Path, *, mqtt_port: int, gateway_port: int) -> PollerSettings:
-    return read_config(write_config(folder, mqtt_port=mqtt_port, gateway_port=gateway_port), {})
+    """As configured, but two polls a second, so that a test need not wait for them."""
+    told = read_config(write_config(folder, mqtt_port=mqtt_port, gateway_port=gateway_port), {})
+    return replace(told, devices=tuple(replace(one, interval_s=0.5) for one in told.devices))
 
 
 def make_gateway(port: int = 0) -> Gateway:
