@@ -29,7 +29,7 @@ from readings.topics import Topics
 
 _log = logging.getLogger(__name__)
 
-GAUGES_EVERY_S = 5.0
+GAUGES_EVERY_S = 2.0
 STOP_WITHIN_S = 3.0
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
