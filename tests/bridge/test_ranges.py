@@ -1,5 +1,7 @@
 """Range arithmetic against plain sets of numbers."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,9 +17,7 @@ def numbers(ranges):
 
 def is_in_form(ranges):
     flat = [end for one in ranges for end in one]
-    return flat == sorted(flat) and all(
-        left[1] + 1 < right[0] for left, right in zip(ranges, ranges[1:], strict=False)
-    )
+    return flat == sorted(flat) and all(left[1] + 1 < right[0] for left, right in itertools.pairwise(ranges))
 
 
 @given(NUMBERS)
