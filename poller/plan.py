@@ -62,7 +62,7 @@ def plan_device(device: Device, *, baud: int, turnaround_s: float, distinct: boo
             framing has no other way to tell a late answer from the one awaited.
 
     Raises:
-        ProfileError: A point is wider than the device's largest request.
+        ProfileError: A point is wider than the device's largest request, or there is none to read.
     """
     profile = device.profile
     pause_s = profile.pause_ms / 1000
@@ -77,6 +77,8 @@ def plan_device(device: Device, *, baud: int, turnaround_s: float, distinct: boo
         )
 
     blocks = plan(one.point for one in device.fields.values() if one.point is not None)
+    if not blocks:
+        raise ProfileError(f"{device.key}: expected at least one field with an address")
     identity = plan(profile.identity.values())
     if distinct:
         told_apart = tell_apart((*blocks, *identity), max_registers=profile.max_registers)

@@ -10,6 +10,7 @@ There is no clock here: `next` and `report` are told the time, in seconds of
 the monotonic clock, and change nothing but this object.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -72,7 +73,7 @@ class Timetable:
                 lateness_s = seat.begin(now)
                 block, purpose = seat.choose()
                 return Job(seat.plan, block, purpose, timeout_s, lateness_s)
-        return min(seat.ready_at for seat in self._seats if seat.ready_at > now)
+        return min((seat.ready_at for seat in self._seats if seat.ready_at > now), default=math.inf)
 
     def report(
         self, job: Job, outcome: BlockOutcome, now: float, *, late: frozenset[int] = frozenset()

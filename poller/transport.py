@@ -5,6 +5,9 @@ from typing import Protocol
 from poller.blocks import BlockRead, FailureReason, RegisterBlock
 from poller.errors import PollerError
 
+CONNECT_TIMEOUT_S = 1.5
+"""How long making a connection may take."""
+
 
 class ReadError(PollerError):
     """A request brought no answer to be used; `reason` says in what way."""
@@ -36,7 +39,3 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Let the connection go; the next read makes a new one."""
-
-
-CONNECT_TIMEOUT_S = 1.5
-"""How long making a connection may take."""

@@ -1,5 +1,6 @@
 """The requests that a device costs."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -131,6 +132,12 @@ def test_a_refused_block_is_cut_first_at_its_gaps_then_at_its_points():
 def test_a_lengthened_block_that_is_refused_is_shortened():
     block = RegisterBlock(Table.HOLDING, 0x4000, 3, (point("serial_number", 0x4000, 2),))
     assert [str(one) for one in split_block(block)] == ["holding 16384+2"]
+
+
+def test_a_device_without_anything_to_read_is_refused():
+    empty = replace(device("wago-879"), fields={})
+    with pytest.raises(ProfileError, match="meter/it: expected at least one field with an address"):
+        plan_device(empty, baud=9600, turnaround_s=0.03, distinct=True)
 
 
 def test_a_point_wider_than_the_largest_request_is_refused():
