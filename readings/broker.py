@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -28,6 +29,10 @@ _log = logging.getLogger(__name__)
 
 FIRST_WAIT_S = 0.25
 LONGEST_WAIT_S = 15.0
+HOLDS_S = 10.0
+"""Only after a connection has held for so long the waits begin anew: two programs of one name, which
+throw each other out, would connect several times a second for ever."""
+
 CONNECT_TIMEOUT_S = 5.0
 CLOSE_S = 1.5
 """How long to wait for a connection's end; an attempt to make one may go on after it, and is harmless."""
@@ -189,7 +194,8 @@ class Session:
     def _run(self) -> None:
         pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
         while not self._stopping.is_set():
-            if self._connect_once():
+            began = time.monotonic()
+            if self._connect_once() and time.monotonic() - began >= HOLDS_S:
                 pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
             self._stopping.wait(next(pauses))
 
@@ -234,6 +240,15 @@ class Session:
         if self._will is not None:
             client.will_set(self._will.topic, self._will.payload, self._will.qos, self._will.retain)
 
+        @contextmanager
+        def ending_on_error() -> Iterator[None]:
+            """paho's thread dies of an error in a callback and tells nobody: the connection would seem to live."""
+            try:
+                yield
+            except BaseException:
+                ended.set()
+                raise
+
         def connected(
             _client: mqtt.Client,
             _data: object,
@@ -249,14 +264,16 @@ class Session:
             self._client = client
             self._note("")
             accepted.set()
-            self._on_connect(self._connection)
+            with ending_on_error():
+                self._on_connect(self._connection)
             if self._subscriptions:
                 client.subscribe(list(self._subscriptions))
 
         def message(_client: mqtt.Client, _data: object, got: mqtt.MQTTMessage) -> None:
-            self._on_message(
-                Delivery(got.topic, bytes(got.payload), got.retain, self._connection, got.mid, got.qos)
-            )
+            with ending_on_error():
+                self._on_message(
+                    Delivery(got.topic, bytes(got.payload), got.retain, self._connection, got.mid, got.qos)
+                )
 
         def disconnected(*_: object) -> None:
             ended.set()

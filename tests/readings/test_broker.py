@@ -1,6 +1,7 @@
 """The session against the real mosquitto."""
 
 import queue
+import time
 
 import pytest
 
@@ -103,3 +104,23 @@ def test_the_will_is_published_when_the_program_dies_and_not_when_it_stops(mqtt_
         mortal.stop(farewell=[Message("mortal/availability", b"stopped", retain=True)])
         assert inbox.get(timeout=5).payload == b"stopped"
         assert inbox.empty()
+
+
+def test_programs_of_one_name_throw_each_other_out_ever_more_slowly(mqtt_settings):
+    """A broker keeps the newest of them; without a growing wait that is a storm, each time with a greeting."""
+    began = time.monotonic()
+    with session(mqtt_settings, "twin") as one, session(mqtt_settings, "twin") as other:
+        wait_until(lambda: one.connection + other.connection >= 8)
+    assert time.monotonic() - began > 1.6, "four connections of one wait 0.25, 0.5 and 1 s"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_mistake_in_a_callback_costs_the_connection_and_not_the_session(mqtt_settings):
+    """paho's thread dies of it without a word; the next connection has a thread of its own."""
+    with (
+        session(mqtt_settings, "clumsy", subscriptions=[("clumsy", 1)], on_message=lambda _: 1 / 0) as clumsy,
+        session(mqtt_settings, "writer") as writer,
+    ):
+        wait_until(lambda: clumsy.is_connected and writer.is_connected)
+        writer.publish(Message("clumsy", b"1", retain=True))
+        wait_until(lambda: clumsy.connection >= 2)
