@@ -54,7 +54,7 @@ def test_two_devices_with_one_name_are_a_mistake(tmp_path, capsys):
     file = tmp_path / "config.toml"
     file.write_text(GOOD + GOOD[GOOD.index("[[device]]") :].replace("unit = 2", "unit = 3"))
     assert main(["check", "--config", str(file)]) == 2
-    assert "device[1].name: expected a name of its own, 'wp' is taken" in capsys.readouterr().err
+    assert "device[1].name: expected one of its own, 'wp' is device[0]" in capsys.readouterr().err
 
 
 def test_a_missing_file_is_named(tmp_path, capsys):
