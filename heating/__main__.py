@@ -10,17 +10,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bridge.config import read_config as read_bridge_config
+from bridge.errors import BridgeError
 from bridge.run import Bridge
 from heating.demo import Options, run_demo
 from heating.terminal import Terminal
 from poller.config import read_config as read_poller_config
+from poller.errors import PollerError
 from poller.profile import load_profile, profile_names
 from poller.run import Poller
-from readings.errors import SettingsError
+from readings.errors import ReadingsError
 from readings.release import VERSION
 
 WRONG_CONFIGURATION = 2
 """The exit code for a mistake in the configuration."""
+
+CANNOT_RUN = 1
+"""The exit code when an address or a file cannot be had, or a part has ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,9 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         return int(options.do(options))
-    except SettingsError as error:
+    except (ReadingsError, PollerError) as error:
         print(error, file=sys.stderr)
         return WRONG_CONFIGURATION
+    except BridgeError as error:
+        print(error, file=sys.stderr)
+        return CANNOT_RUN
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -59,18 +67,20 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     """Poller and bridge in one process, until somebody ends it."""
-    poller = Poller(read_poller_config(options.config, os.environ))
-    bridge = Bridge(read_bridge_config(options.config, os.environ))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    poller = Poller(read_poller_config(options.config, os.environ))
+    bridge = Bridge(read_bridge_config(options.config, os.environ), on_failure=stop.set)
     # The poller first: a heat pump may be waiting to be asked.
     poller.start()
-    bridge.start()
-    stop.wait()
-    poller.stop()
-    bridge.stop()
-    return 0
+    try:
+        bridge.start()
+        stop.wait()
+        bridge.stop()
+    finally:
+        poller.stop()
+    return CANNOT_RUN if bridge.has_failed else 0
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bridge.config import read_config as read_bridge_config
+from bridge.errors import BridgeError
 from bridge.run import Bridge
 from heating.servers import Server, ServerError, find_program, free_port, start_broker, start_prometheus
 from heating.simulated import SimulatedHouse
@@ -100,7 +101,7 @@ def run_demo(options: Options, terminal: Terminal) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heating-demo-")))
         try:
             footer = _start_all(options, folder, terminal, stack)
-        except ServerError as error:
+        except (ServerError, BridgeError) as error:
             terminal.line(f"The demo cannot start: {error}")
             return 1
         terminal.keep_below(footer)

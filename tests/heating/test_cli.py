@@ -1,5 +1,9 @@
 """The command line: what a wrong configuration says, and what a good one shows."""
 
+import socket
+import subprocess
+import sys
+
 import pytest
 
 from heating.__main__ import main
@@ -68,6 +72,19 @@ def test_a_good_configuration_shows_what_would_happen(tmp_path, capsys):
     assert main(["check", "--config", str(file)]) == 0
     said = capsys.readouterr().out
     assert "heating/meter/wp  Wärmepumpe: 11 fields every 30 s, unit 2 on bus rs485, profile wago-879" in said
+
+
+def test_a_taken_address_ends_the_run_with_one_line(tmp_path):
+    file = tmp_path / "config.toml"
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        file.write_text(
+            f'[bridge]\nlisten = "127.0.0.1:{holder.getsockname()[1]}"\n[mqtt]\nhost = "127.0.0.1"\nport = 1'
+        )
+        command = [sys.executable, "-m", "heating", "run", "--config", str(file)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("cannot listen on 127.0.0.1:"), ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_profiles_are_listed_and_shown(capsys):
