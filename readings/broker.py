@@ -242,7 +242,7 @@ class Session:
 
         @contextmanager
         def ending_on_error() -> Iterator[None]:
-            """paho's thread dies of an error in a callback and tells nobody: the connection would seem to live."""
+            """Paho's thread dies of an error in a callback and tells nobody: the connection would seem to live."""
             try:
                 yield
             except BaseException:
