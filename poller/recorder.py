@@ -48,7 +48,7 @@ class Folding(Protocol):
     """What makes states of what was brought: `poller.trackers.Trackers`."""
 
     def restore(self, kept: Mapping[DeviceKey, Kept], now: float) -> None:
-        """Begin where an earlier run ended."""
+        """Begin where an earlier run ended; again, when its states could not be read at first."""
 
     def fold(self, device: Device, brought: Brought, clock: WallTime) -> Folded:
         """What a poll or a report makes."""
@@ -103,6 +103,7 @@ class Recorder:
         self._started = clock.read().monotonic
         self._listen_due = self._upkeep_due = self._started
         self._is_dropping = False
+        self._is_restored = False
         self._trouble = ""
 
     @property
@@ -147,13 +148,9 @@ class Recorder:
         self._journal.close()
 
     def open(self) -> None:
-        """Take the filter states of the last run from the journal."""
-        kept: Mapping[DeviceKey, Kept] = {}
-        try:
-            kept = self._journal.kept()
-        except JournalError as error:
-            self._note(str(error))
-        self._trackers.restore(kept, self._clock.read().monotonic)
+        """Take the filter states of the last run from the journal; until it can be read the filters know nothing."""
+        self._trackers.restore({}, self._clock.read().monotonic)
+        self._restore()
 
     def work(self, wait_s: float) -> None:
         """One round: wait for something, record it, publish it, and do what is due."""
@@ -179,11 +176,22 @@ class Recorder:
                 device, brought = self._queue.get(timeout=wait_s) if wait_s > 0 else self._queue.get_nowait()
             except queue.Empty:
                 return batch
+            if not self._is_restored:
+                self._restore()
             if not batch:
                 ends = self._clock.read().monotonic + (0 if self._stopping.is_set() else self._group_s)
             batch.append((device, self._trackers.fold(device, brought, self._judge_clock())))
             if len(batch) >= QUEUE_SIZE:
                 return batch
+
+    def _restore(self) -> None:
+        try:
+            kept = self._journal.kept()
+        except JournalError as error:
+            self._note(str(error))
+            return
+        self._is_restored = True
+        self._trackers.restore(kept, self._clock.read().monotonic)
 
     def _record(self, batch: Sequence[tuple[Device, Folded]], clock: WallTime, now: float) -> None:
         """Commit a group, then publish it."""
@@ -203,20 +211,25 @@ class Recorder:
         """Give the rows their identity; without one, when the disk refuses, they are only shown."""
         if self._trouble and not rows:
             return ()
+        if not self._is_restored:
+            # A row would hold a count without its offset, and what the filters knew would be written over.
+            return self._only_shown(rows, clock)
         try:
             kept = self._trackers.keep({row.key for row in rows}, now)
             states = self._journal.commit(rows, kept, clock)
         except JournalError as error:
             self._tally.count("poller_journal_failures_total")
             self._note(str(error))
-            return [
-                DeviceState(row.time_ms(clock), self._journal.stream, None, row.values, row.held)
-                for row in rows
-            ]
+            return self._only_shown(rows, clock)
         self._note("")
         for row in rows:
             self._tally.count("poller_states_journaled_total", device=row.key.name)
         return states
+
+    def _only_shown(self, rows: Iterable[Row], clock: WallTime) -> list[DeviceState]:
+        return [
+            DeviceState(row.time_ms(clock), self._journal.stream, None, row.values, row.held) for row in rows
+        ]
 
     def _judge_clock(self) -> WallTime:
         before = self._walltime

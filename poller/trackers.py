@@ -6,7 +6,7 @@ threads too.
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from poller.assemble import (
     Folded,
@@ -52,9 +52,12 @@ class Trackers:
         self._wanting: set[DeviceKey] = set()
 
     def restore(self, kept: Mapping[DeviceKey, Kept], now: float) -> None:
-        """Begin where an earlier run of the poller ended, for the devices that it knew."""
+        """Begin where an earlier run of the poller ended, for the devices that it knew.
+
+        Where this comes late, what was found out meanwhile of a device's availability stays.
+        """
         for key, device in self._devices.items():
-            self._trackers[key] = new_tracker(device, now)
+            tracker = self._trackers.setdefault(key, new_tracker(device, now))
             if key not in kept:
                 continue
             try:
@@ -62,7 +65,7 @@ class Trackers:
             except FilterStateError as error:
                 _log.error("%s: the filters begin anew, what they knew cannot be read: %s", key, error)
             else:
-                self._trackers[key] = known
+                self._trackers[key] = replace(known, heard=tracker.heard, online=tracker.online)
 
     def fold(self, device: Device, brought: Brought, clock: WallTime) -> Folded:
         """What a poll or a report makes of its device."""

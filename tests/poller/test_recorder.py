@@ -17,6 +17,7 @@ from poller.journal import Journal, Kept, Pruned
 from poller.profile import load_profile
 from poller.publish import Publisher
 from poller.recorder import Limits, Recorder
+from poller.trackers import Trackers
 from poller.walltime import ClockReading, WallTime
 from readings.broker import Message
 from readings.health import POLLER_HEALTH, Tally
@@ -164,6 +165,35 @@ def test_the_filters_go_on_where_the_last_run_ended(tmp_path, stage):
     later.recorder.open()
     assert later.trackers.restored == {WP: Kept(b"1", same_boot=True)}
     later.journal.close()
+
+
+def test_filter_states_that_cannot_be_read_yet_are_not_written_over(tmp_path, stage, monkeypatch):
+    """A full disk cannot be opened after an orderly end; the offset of a replaced meter must outlive that."""
+    stage.brings(1)
+    stage.journal.close()
+    later = Stage(tmp_path, "s2")
+
+    def refuse():
+        raise JournalError("disk full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(later.journal, "kept", refuse)
+        later.recorder.open()
+        assert [one.seq for one in later.brings(2)] == [None], "shown, and not kept"
+    assert [one.seq for one in later.brings(3)] == [1]
+    assert later.trackers.restored == {WP: Kept(b"0", same_boot=True)}
+    later.journal.close()
+
+
+def test_filter_states_that_come_late_do_not_make_a_device_unknown():
+    trackers = Trackers([METER], Tally(POLLER_HEALTH))
+    trackers.restore({}, 0)
+    lost = trackers.fold(METER, Poll(60, 60, ()), WallTime(0, 0, is_trusted=True))
+    assert lost.online is False
+    trackers.restore({WP: Kept(trackers.keep([WP], 60)[WP], same_boot=True)}, 61)
+    assert trackers.fold(METER, Poll(300, 300, ()), WallTime(0, 0, is_trusted=True)).snapshot is None, (
+        "lost once"
+    )
 
 
 def test_while_the_clock_is_not_trusted_states_are_shown_without_time_and_come_later_with_it(stage):
