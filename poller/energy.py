@@ -49,6 +49,8 @@ class Count(msgspec.Struct, frozen=True):
         published: What was published for it; it never falls.
         offset: What is added to the register to be published.
         serial: The meter's serial number at that time, where it is known.
+        is_serial_old: The register was found to be another meter's before a new number was
+            heard of: the next number is that of the meter which is there already.
         candidate: What waits for more readings.
         is_time_unknown: `at` is a guess, because the machine was off in between.
     """
@@ -60,6 +62,7 @@ class Count(msgspec.Struct, frozen=True):
     serial: str | None = None
     candidate: Candidate | None = None
     is_time_unknown: bool = False
+    is_serial_old: bool = False
 
     @property
     def is_disputed(self) -> bool:
@@ -117,11 +120,16 @@ def _doubt(rules: Rules, count: Count, register: int | float, at: float, serial:
     """Why the reading is a candidate; `None` when it follows from the last accepted one."""
     if count.register is None:
         return Reason.FIRST
-    if serial is not None and count.serial is not None and serial != count.serial:
+    does_follow = follows(rules, count.register, register, min(at - count.at, HOUR_S))
+    if _is_new(count, serial) and not (does_follow and count.is_serial_old):
         return Reason.NEW_METER
-    if follows(rules, count.register, register, min(at - count.at, HOUR_S)):
+    if does_follow:
         return None
     return Reason.FALL if register < count.register else Reason.RISE
+
+
+def _is_new(count: Count, serial: str | None) -> bool:
+    return serial is not None and count.serial is not None and serial != count.serial
 
 
 def follows(rules: Rules, before: int | float, register: int | float, elapsed_s: float) -> bool:
@@ -172,4 +180,7 @@ def _accept(
     """
     total = register if offset == 0 else round(add(register, offset), 6)
     published = max(count.published, total)
-    return Accepted(published), Count(register, at, published, offset, serial or count.serial)
+    is_old = (count.is_serial_old or offset != count.offset) and not _is_new(count, serial)
+    return Accepted(published), Count(
+        register, at, published, offset, serial or count.serial, is_serial_old=is_old
+    )

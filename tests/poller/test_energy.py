@@ -168,6 +168,23 @@ def test_a_serial_number_that_becomes_known_is_no_new_meter():
     assert meter.read(100.1) == [100.1]
 
 
+def test_a_number_that_comes_after_its_meter_was_told_by_its_readings_takes_nothing_away():
+    """The answers with the serial number were lost while three readings confirmed the rise."""
+    meter = running()
+    assert meter.read(7000.0, 7000.1, 7000.2, 7000.3) == ["rise", "rise", 100.2, 100.3]
+    meter.serial = "B"
+    assert meter.read(7000.4, 7000.5, 7000.6) == [100.4, 100.5, 100.6]
+    meter.serial = "C"
+    assert meter.read(7000.6, 7000.7, 7000.8) == ["new_meter", "new_meter", 100.8]
+
+
+def test_a_number_that_comes_late_with_another_register_is_yet_another_meter():
+    meter = running()
+    meter.read(7000.0, 7000.1, 7000.2)
+    meter.serial = "C"
+    assert meter.read(3.0, 3.1, 3.2) == ["new_meter", "new_meter", 100.4]
+
+
 def test_whole_numbers_stay_whole():
     published = running(100).read(7000, 7000, 7000)
     assert published[-1] == 100
