@@ -32,7 +32,7 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         keepalive: Seconds after which a silent connection is given up.
     """
 
-    host: str = "localhost"
+    host: Annotated[str, msgspec.Meta(min_length=1)] = "localhost"
     port: Port = 1883
     username: str | None = None
     password: str | None = None
@@ -46,6 +46,8 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             Topics(self.root)
         except TopicError as error:
             raise ValueError(str(error)) from error
+        if self.password is not None and self.username is None:
+            raise ValueError("password: expected a username beside it")
 
 
 def load(path: Path, form: type[_T], environ: Mapping[str, str]) -> _T:
@@ -105,25 +107,27 @@ def _override(tables: dict[str, Any], form: type[msgspec.Struct], variable: str,
     kind: Any = form
     for step, following in zip(path, [*path[1:], None], strict=True):
         kind = _kind_of(kind, step, variable)
-        if not isinstance(target, list if step.isdigit() else dict):
+        if not isinstance(target, list if _is_number(step) else dict):
             raise SettingsError(f"{variable}: expected the file to have a table there, or nothing")
         key: Any = int(step) if isinstance(target, list) else step
+        if isinstance(target, list) and key >= len(target):
+            raise SettingsError(f"{variable}: expected an entry that is in the file, which has {len(target)}")
         if following is None:
             target[key] = _convert(value, kind, variable)
         elif isinstance(target, list):
-            if not 0 <= key < len(target):
-                raise SettingsError(
-                    f"{variable}: expected an entry that is in the file, which has {len(target)}"
-                )
             target = target[key]
         else:
-            target = target.setdefault(key, [] if following.isdigit() else {})
+            target = target.setdefault(key, [] if _is_number(following) else {})
+
+
+def _is_number(step: str) -> bool:
+    return step.isascii() and step.isdecimal()
 
 
 def _kind_of(kind: Any, step: str, variable: str) -> Any:
     """The type behind one step of an override's path."""
     if get_origin(kind) in {tuple, list}:
-        if step.isdigit():
+        if _is_number(step):
             return get_args(kind)[0]
         raise SettingsError(f"{variable}: expected the number of an entry from 0, got {step!r}")
     for option in (kind, *get_args(kind)):

@@ -13,6 +13,7 @@ CONFIG = """
 [mqtt]
 host = "broker"
 port = 1884
+username = "me"
 password = "from the file"
 [[bus]]
 name = "one"
@@ -42,7 +43,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_the_file_alone(path):
     file = load(path, File, {"PATH": "/bin", "HEATING": "1", "HEATING_HOME": "no table, no key"})
-    assert file.mqtt == MqttSettings(host="broker", port=1884, password="from the file")
+    assert file.mqtt == MqttSettings(host="broker", port=1884, username="me", password="from the file")
     assert file.bus == (Bus("one"), Bus("two"))
 
 
@@ -85,6 +86,8 @@ def test_a_secret_may_come_from_a_file(path, tmp_path):
         ("HEATING_MQTT__TLS", "perhaps", "expected `bool`, got `str`"),
         ("HEATING_BUS__2__NAME", "three", "expected an entry that is in the file, which has 2"),
         ("HEATING_BUS__X__NAME", "three", "expected the number of an entry from 0, got 'x'"),
+        ("HEATING_BUS__²__NAME", "three", "expected the number of an entry from 0, got '²'"),
+        ("HEATING_BUS__0__UNITS__0", "3", "expected an entry that is in the file, which has 0"),
         ("HEATING_BUS__0", "three", "expected `object`, got `str`"),
         ("HEATING_BUS__NAME", "three", "expected the number of an entry from 0, got 'name'"),
         (
@@ -109,6 +112,8 @@ def test_a_variable_that_cannot_be_meant_is_named(path, variable, value, says):
         ("[[bus]]\nname = 'a'\nbaud = -1", "bus[0].baud: expected `int` >= 0"),
         ("[[bus]]\nname = 'a'\nunits = [1, 'x']", "bus[0].units[1]: expected `int`, got `str`"),
         ("mqtt = 1", "mqtt: expected `object`, got `int`"),
+        ("[mqtt]\nhost = ''", "mqtt.host: expected `str` of length >= 1"),
+        ("[mqtt]\npassword = 'x'", "mqtt: password: expected a username beside it"),
         ("[mqtt]\nport = 0", "mqtt.port: expected `int` >= 1"),
         ("[mqtt]\nkeepalive = 1", "mqtt.keepalive: expected `int` >= 5"),
         (
