@@ -32,8 +32,8 @@ class PollerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     name: Name = "poller"
     data: str = "data"
-    journal_days: Annotated[float, msgspec.Meta(gt=0)] = 7
-    journal_mb: Annotated[int, msgspec.Meta(ge=1)] = 500
+    journal_days: Annotated[float, msgspec.Meta(gt=0, le=3650)] = 7
+    journal_mb: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 500
 
 
 class BusTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -146,7 +146,8 @@ def _bus(table: BusTable, place: str) -> BusSettings:
         host, port = url.hostname, url.port
     except ValueError as error:
         raise SettingsError(f"{place}.connect: {expected}, got {table.connect!r}") from error
-    if url.scheme not in {"tcp", "rtu+tcp"} or not host or url.path not in {"", "/"}:
+    rest = url.path.removeprefix("/") or url.query or url.fragment or url.username
+    if url.scheme not in {"tcp", "rtu+tcp"} or not host or port == 0 or rest:
         raise SettingsError(f"{place}.connect: {expected}, got {table.connect!r}")
     return BusSettings(
         name=table.name,
@@ -172,6 +173,8 @@ def _device(table: DeviceTable, place: str, buses: tuple[BusSettings, ...]) -> D
         fields = profile.choose(table.fields, table.without)
     except ProfileError as error:
         raise SettingsError(f"{place}.fields: {error}") from error
+    if not fields:
+        raise SettingsError(f"{place}.without: expected to leave a field to read")
     if len({profile.kind, *table.aliases}) <= len(table.aliases):
         raise SettingsError(f"{place}.aliases: expected each once, and {profile.kind} not at all")
     interval_s = table.interval or profile.interval_s

@@ -1,5 +1,6 @@
 """The configuration: what it means, and that every mistake stops the start with one line."""
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -119,6 +120,9 @@ MISTAKES = [
     ("tcp://192.168.2.10:8899", "tcp://gateway:99999", f"bus[0].connect: {NO_CONNECT} 'tcp://gateway:99999'"),
     ("tcp://192.168.2.10:8899", "tcp://:502", f"bus[0].connect: {NO_CONNECT} 'tcp://:502'"),
     ("tcp://192.168.2.10:8899", "tcp://gateway/path", f"bus[0].connect: {NO_CONNECT} 'tcp://gateway/path'"),
+    ("tcp://192.168.2.10:8899", "tcp://gateway:0", f"bus[0].connect: {NO_CONNECT} 'tcp://gateway:0'"),
+    ("tcp://192.168.2.10:8899", "tcp://gateway?a=1", f"bus[0].connect: {NO_CONNECT} 'tcp://gateway?a=1'"),
+    ("tcp://192.168.2.10:8899", "tcp://me@gateway", f"bus[0].connect: {NO_CONNECT} 'tcp://me@gateway'"),
     ('name = "lg"', 'name = "wp"', "device[1].name: expected one of its own, 'wp' is device[0]"),
     ("unit = 7", "unit = 2", "device[1].unit: expected one of its own, 'unit 2 on bus rs485' is device[0]"),
     ("unit = 2", "unit = 300", "device[0].unit: expected `int` <= 247"),
@@ -166,6 +170,12 @@ MISTAKES = [
         "bus[1].name: expected one of its own, 'rs485' is bus[0]",
     ),
     ('name = "house"', "journal_days = 0", "poller.journal_days: expected `float` > 0.0"),
+    ('name = "house"', "journal_days = inf", "poller.journal_days: expected `float` <= 3650.0"),
+    (
+        "unit = 2",
+        f"unit = 2\nwithout = {json.dumps([*load_profile('wago-879').choose()])}",
+        "device[0].without: expected to leave a field to read",
+    ),
 ]
 
 
