@@ -28,8 +28,9 @@ class Identity:
 def note_serial(identity: Identity, texts: Mapping[str, str], at: float) -> Identity:
     """What is known after a poll's texts.
 
-    The first number ever is believed at once, a change when it was read twice.
-    Nothing but zeros or ones is what a broken answer shows.
+    A number is believed when it was read twice, the first one ever too: a garbled
+    first answer would make a new meter of the true one that follows. Nothing but
+    zeros or ones is what a broken answer shows.
 
     >>> once = note_serial(Identity("210500A7"), {"serial_number": "21050112"}, 10.0)
     >>> once.serial, once.rumour, note_serial(once, {"serial_number": "21050112"}, 20.0).serial
@@ -38,6 +39,6 @@ def note_serial(identity: Identity, texts: Mapping[str, str], at: float) -> Iden
     serial = texts.get("serial_number", "").strip()
     if not serial.strip("0") or not serial.upper().strip("F"):
         return identity
-    if identity.serial in {None, serial} or identity.rumour == serial:
+    if serial in {identity.serial, identity.rumour}:
         return Identity(serial, None, at)
     return replace(identity, rumour=serial, read_at=at)

@@ -339,9 +339,18 @@ def test_a_serial_number_of_zeros_or_ones_is_a_broken_answer():
         assert polls.folded.tracker.identity.rumour is None
 
 
+def test_a_garbled_first_serial_number_makes_no_new_meter_of_the_true_one():
+    polls = Polls()
+    for number, serial in enumerate(("11919C4B", None, None, "A", "A", None, None, None)):
+        polls.poll(serial=serial, energy_total_kwh=100 + number / 4)
+    assert polls.folded.tracker.identity.serial == "A"
+    assert state(polls.folded).values["energy_total_kwh"] == 100 + 7 / 4
+
+
 def test_the_serial_number_is_wanted_at_start_and_after_down():
     polls = Polls()
     assert polls.poll().wants_identity
+    assert polls.poll(serial="A").wants_identity, "the first number too is believed when it comes twice"
     assert not polls.poll(serial="A").wants_identity
     polls.dead()
     polls.dead()
