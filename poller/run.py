@@ -62,6 +62,7 @@ class Poller:
         on_hang: Called with the reason when a part of the poller does not go on any more.
         make_transport: How to reach a bus.
         clock: The machine's clocks.
+        monotonic: Seconds of a clock that never jumps, for the buses and the watch over them.
         hangs_after_s: Without a sign of life for so long a bus thread hangs.
 
     Raises:
@@ -78,6 +79,7 @@ class Poller:
         on_hang: Callable[[str], None] = end_process,
         make_transport: Callable[[BusSettings, Tally], Transport] | None = None,
         clock: MachineClock | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
         hangs_after_s: float = HANGS_AFTER_S,
     ) -> None:
         devices = (*settings.devices, *(device for source in sources for device in source.devices))
@@ -87,6 +89,7 @@ class Poller:
         self.tally = Tally(POLLER_HEALTH)
         self.tally.set("poller_build_info", 1, version=VERSION)
         self._stopping = threading.Event()
+        self._monotonic = monotonic
         self._on_hang = on_hang
         self._hangs_after_s = hangs_after_s
         topics = Topics(settings.mqtt.root)
@@ -165,13 +168,18 @@ class Poller:
             if not thread.is_alive():
                 return f"the thread of {name} has ended"
         for name, worker in self._workers.items():
-            silent_s = time.monotonic() - worker.last_alive
+            silent_s = self._monotonic() - worker.last_alive
             if silent_s > self._hangs_after_s:
                 return f"the thread of bus {name} has not moved for {silent_s:.0f} s"
         return None
 
     def _keep_watch(self) -> None:
+        looked = self._monotonic()
         while not self._stopping.wait(WATCH_EVERY_S):
+            before, looked = looked, self._monotonic()
+            if looked - before > 2 * WATCH_EVERY_S:
+                # The whole process stood still (Ctrl-Z, a paused container): the others have just woken up too.
+                continue
             reason = self.find_hang()
             if reason is not None and not self._stopping.is_set():
                 self._on_hang(reason)
@@ -187,7 +195,7 @@ class Poller:
             bus,
             [one for one in devices if one.bus == bus.name],
             transport=(make_transport or _reach)(bus, self.tally),
-            monotonic=time.monotonic,
+            monotonic=self._monotonic,
             wait=self._stopping.wait,
             on_poll=self._on_poll,
             tally=self.tally,

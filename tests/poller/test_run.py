@@ -260,6 +260,24 @@ def test_a_bus_thread_that_hangs_is_noticed(tmp_path):
     poller.stop()
 
 
+def test_a_process_that_stood_still_has_not_hung(tmp_path):
+    """Ctrl-Z and `fg`, or a container that was paused: what looks for hangs stood still as well."""
+    now, rests, looks = 0.0, [1.0, 40.0, 1.0], []
+
+    def rest(_: float) -> bool:
+        nonlocal now
+        if not rests:
+            return True
+        now += rests.pop(0)
+        return False
+
+    poller = Poller(settings(tmp_path, mqtt_port=free_port(), gateway_port=1), monotonic=lambda: now)
+    poller.find_hang = lambda: looks.append(now)
+    poller._stopping.wait = rest
+    poller._keep_watch()
+    assert looks == [1.0, 42.0]
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_ends_by_a_mistake_is_noticed(tmp_path):
     reasons: list[str] = []
