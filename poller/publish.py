@@ -78,6 +78,7 @@ class Publisher:
         self._online = dict.fromkeys(self._infos, False)
         self._newest: dict[DeviceKey, bytes] = {}
         self._to_list: set[DeviceKey] = set()
+        self._begun: set[DeviceKey] = set()
         self._greeted = 0
         self._lists_due = self._health_due = 0.0
 
@@ -109,7 +110,13 @@ class Publisher:
             self._say_online(key)
 
     def send(self, key: DeviceKey, state: DeviceState) -> None:
-        """A device's newest state."""
+        """A device's newest state; the first of its stream is listed at once.
+
+        Whoever stores states waits for the list to know the stream's place.
+        """
+        if state.seq is not None and key not in self._begun:
+            self._begun.add(key)
+            self._to_list.add(key)
         self._newest[key] = encode_state(state)
         if self._say_newest(key):
             self._tally.count("poller_states_published_total", device=key.name)

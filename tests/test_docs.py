@@ -353,7 +353,8 @@ def test_a_variable_that_a_page_names_overrides_a_key(path, tmp_path):
     (secret := tmp_path / "secret").write_text("1", encoding="utf-8")
     for name in set(re.findall(r"\bHEATING_[A-Z0-9_]+__[A-Z0-9_]+\b", path.read_text(encoding="utf-8"))):
         form = BridgeFile if name.startswith(("HEATING_BRIDGE", "HEATING_REMOTE_WRITE")) else PollerFile
-        load(config, form, {name: str(secret) if name.endswith("_FILE") else "1"})
+        variables = {name: str(secret) if name.endswith("_FILE") else "1"}
+        load(config, form, {"HEATING_MQTT__USERNAME": "a password wants one", **variables})
 
 
 # Links, commands, sizes

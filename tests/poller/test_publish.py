@@ -145,6 +145,21 @@ def test_lists_come_every_minute_and_health_every_half(stage):
     }
 
 
+def test_a_new_stream_is_listed_with_its_first_state(stage):
+    """A consumer that stores states would wait for the next minute's list."""
+    stage.publisher.attend(0)
+    stage.broker.said.clear()
+    stage.publisher.send(METER.key, replace(state(1), seq=None, time_ms=None))
+    stage.publisher.attend(1)
+    assert stage.broker.topics() == ["meter/wp/state"], "nothing is in the journal with a time yet"
+    stage.publisher.send(METER.key, state(20))
+    stage.publisher.attend(2)
+    assert stage.broker.topics() == ["meter/wp/state", "meter/wp/journal"]
+    stage.publisher.send(METER.key, state(21))
+    stage.publisher.attend(3)
+    assert stage.broker.topics() == ["meter/wp/state"]
+
+
 def test_a_list_that_shrinks_is_said_at_once(stage):
     stage.publisher.attend(0)
     stage.broker.topics()

@@ -290,9 +290,10 @@ def test_silence_is_judged_after_everything_that_waits(stage, monkeypatch):
 def test_availability_is_said_before_the_state_that_shows_it(stage):
     stage.recorder.offer(METER, poll(1))
     stage.recorder.work(0)
-    assert [one.topic for one in stage.broker.said] == [
-        "heating/meter/wp/availability",
-        "heating/meter/wp/state",
+    assert [one.topic.removeprefix("heating/meter/wp/") for one in stage.broker.said] == [
+        "availability",
+        "state",
+        "journal",
     ]
 
 
