@@ -67,7 +67,12 @@ def fold_poll(device: Device, tracker: Tracker, poll: Poll) -> Folded:
     A poll in which nothing was read makes none, until the device is lost: then
     one without values, once.
     """
-    tracker = replace(tracker, identity=note_serial(tracker.identity, poll.identity, poll.ended))
+    tracker = replace(
+        tracker,
+        # The first poll was due before the journal was open, and silence counts from the start.
+        heard=min(tracker.heard, poll.due),
+        identity=note_serial(tracker.identity, poll.identity, poll.ended),
+    )
     answers, undecodable = _decode(device, poll.reads)
     if not answers:
         folded = note_silence(device, tracker, on=poll.due, now=poll.ended)

@@ -198,8 +198,10 @@ def test_a_poll_in_which_nothing_was_read_makes_no_state_until_the_device_is_los
     assert state(back).values["power_total_kw"] is None, "nothing from before is held"
 
 
-def test_a_device_that_never_answers_is_lost_after_two_intervals_from_the_start():
+@pytest.mark.parametrize("journal_opens_after_s", [0.0, 3.0])
+def test_a_device_that_never_answers_is_lost_after_two_intervals_from_the_start(journal_opens_after_s):
     polls = Polls()
+    polls.folded = Folded(new_tracker(METER, polls.due + journal_opens_after_s), None, None)
     assert [(one.snapshot is None, one.online) for one in (polls.dead() for _ in range(4))] == [
         (True, None),
         (True, None),
