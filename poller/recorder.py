@@ -260,7 +260,9 @@ class Recorder:
                     self._tally.count("poller_journal_pruned_total", count, reason=reason)
         self._tally.set("poller_journal_bytes", self._journal.file_bytes())
         self._tally.set("poller_clock_trusted", clock.is_trusted)
-        self._tally.set("poller_start_time_seconds", (clock.offset_ms / 1000) + self._started)
+        if clock.is_trusted and not self._tally.value("poller_start_time_seconds"):
+            # Once: whoever counts its changes counts starts.
+            self._tally.set("poller_start_time_seconds", (clock.offset_ms / 1000) + self._started)
 
     def _note(self, trouble: str) -> None:
         """Log a change of the journal's state once."""

@@ -340,6 +340,15 @@ def test_the_figures_of_its_health(stage):
     assert stage.count("start_time_seconds") == pytest.approx(RELEASED_MS / 1000 + 1000)
 
 
+def test_the_time_of_the_start_does_not_wander_with_the_clock(stage):
+    """Whoever counts its changes counts starts."""
+    before = stage.count("start_time_seconds")
+    stage.clock.wall_ms += 20
+    stage.clock.go_on(31)
+    stage.recorder.work(0)
+    assert stage.count("start_time_seconds") == before > 0
+
+
 def test_it_ends_when_all_that_waited_is_recorded(tmp_path):
     stage = Stage(tmp_path)
     for power in range(50):
