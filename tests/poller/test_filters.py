@@ -107,6 +107,27 @@ def test_the_heat_pumps_fields(field, readings, expected):
     assert words(HEAT_PUMP[field], readings) == expected
 
 
+@pytest.mark.parametrize(
+    ("field", "readings", "expected"),
+    [
+        ("power_factor", [0.95, 0.2, 0.96], ["0.95", "held back: jump", "0.96"]),
+        ("power_factor", [0.95, -0.97, -0.96], ["0.95", "held back: jump", "-0.96"]),
+        (
+            "energy_day_kwh",
+            [1.25, 823296.0, 9.0, 1.26],
+            ["1.25", "rejected: range", "held back: jump", "1.26"],
+        ),
+        ("energy_day_kwh", [23.4, 0.0, 0.002], ["23.4", "held back: low", "0.002"]),
+    ],
+)
+def test_what_the_meter_computes(field, readings, expected):
+    assert words(METER[field], readings) == expected
+
+
+def test_a_tariff_that_is_none_makes_its_block_suspect():
+    assert find_impossible(METER, {"tariff": 16020}, {}) == {"tariff": Reason.IMPOSSIBLE}
+
+
 GOOD = {"frequency_hz": 50.0, "power_total_kw": 2.3, "voltage_L1_v": 230.0}
 
 
