@@ -20,7 +20,6 @@ RESERVED = frozenset({"time", "stream", "seq", "held"})
 """Keys of a state that no field may have as its name."""
 
 _NAME = re.compile(r"[a-z0-9_-]+")
-_FIELD = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class Kind(StrEnum):
@@ -47,7 +46,8 @@ def is_field_name(text: str) -> bool:
     >>> is_field_name("power_L1_kw"), is_field_name("seq"), is_field_name("a-b")
     (True, False, False)
     """
-    return _FIELD.fullmatch(text) is not None and text not in RESERVED
+    # In ASCII, a metric's name without colons is what Python calls an identifier; a pattern takes twice as long.
+    return text.isascii() and text.isidentifier() and text not in RESERVED
 
 
 @dataclass(frozen=True, slots=True, order=True)
