@@ -211,7 +211,9 @@ class Journal:
         time_ms = row.time_ms(clock)
         stream = rows_of.make_stream(connection, self.stream, self._boot)
         state = DeviceState(time_ms, self.stream, seq, dict(row.values), row.held)
-        rows_of.insert_state(connection, row.key, state, stream=stream, taken=row.taken)
+        # A source's own time may be ahead of the clock, which must not seem too old to be true by that.
+        newest_ms = None if time_ms is None else min(time_ms, clock.at(row.taken) or 0)
+        rows_of.insert_state(connection, row.key, state, stream=stream, taken=row.taken, newest_ms=newest_ms)
         return state if time_ms is not None else replace(state, seq=None)
 
     def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:

@@ -41,9 +41,18 @@ def make_stream(connection: sqlite3.Connection, name: str, boot: str) -> int:
 
 
 def insert_state(
-    connection: sqlite3.Connection, key: DeviceKey, state: DeviceState, *, stream: int, taken: float
+    connection: sqlite3.Connection,
+    key: DeviceKey,
+    state: DeviceState,
+    *,
+    stream: int,
+    taken: float,
+    newest_ms: int | None,
 ) -> None:
-    """Write a state's row in the stream with this row id; its time is `None` as long as it waits for one."""
+    """Write a state's row in the stream with this row id; its time is `None` as long as it waits for one.
+
+    `newest_ms` is what it says of the newest time that the clock has given.
+    """
     device = make_device(connection, key)
     payload = msgspec.json.encode({**state.values, "held": sorted(state.held)}).decode()
     connection.execute(
@@ -51,7 +60,7 @@ def insert_state(
         (device, stream, state.seq, taken, state.time_ms, payload),
     )
     connection.execute(
-        "UPDATE device SET newest_ms = max(newest_ms, coalesce(?, 0)) WHERE id = ?", (state.time_ms, device)
+        "UPDATE device SET newest_ms = max(newest_ms, coalesce(?, 0)) WHERE id = ?", (newest_ms, device)
     )
 
 

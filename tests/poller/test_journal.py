@@ -70,6 +70,13 @@ def test_a_source_may_bring_its_own_time(journal):
     assert state.time_ms == RELEASED_MS + 1
 
 
+def test_a_source_that_is_ahead_does_not_make_the_clock_look_late(journal):
+    """Of an unsynchronised clock that is behind the journal's newest time nothing is believed."""
+    (state,) = journal.commit([Row(METER, 6.0, {"a": 1}, own_ms=RELEASED_MS + 36_000)], {}, TRUSTED)
+    assert state.time_ms == RELEASED_MS + 36_000
+    assert journal.newest_ms == RELEASED_MS + 6000
+
+
 def test_streams_are_listed_in_the_order_of_their_starts(tmp_path):
     for stream in ("zz", "aa", "mm"):
         one = opened(tmp_path, stream)
