@@ -210,6 +210,22 @@ def test_while_the_clock_is_not_trusted_states_are_shown_without_time_and_come_l
     assert (row.time_ms, row.values) == (taken_at, {"power_total_kw": 1.5})
 
 
+def test_a_clock_that_is_behind_the_journal_is_not_trusted(tmp_path, stage):
+    """A computer without a battery starts with the time at which it was switched off, or an earlier one."""
+    stage.brings(1)
+    stage.journal.close()
+    later = Stage(tmp_path, "s2")
+    later.clock.synchronised = False
+    later.clock.wall_ms -= 600_000
+    later.recorder.open()
+    later.brings(2)
+    later.clock.go_on(300)
+    assert [one.time_ms for one in later.brings(3)] == [None]
+    later.clock.go_on(301)
+    assert [one.time_ms is None for one in later.brings(4)] == [False]
+    later.journal.close()
+
+
 def test_a_jump_of_the_clock_is_counted(stage):
     stage.clock.wall_ms += 3_600_000
     stage.recorder.work(0)

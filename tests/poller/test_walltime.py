@@ -12,14 +12,12 @@ NOON = RELEASED_MS + 12 * 3600_000
 HOUR_MS = 3600_000
 
 
-def look(*readings: tuple[float, int, bool], newest_ms: int = 0, settle_s: float = 120) -> list[bool]:
+def look(*readings: tuple[float, int, bool], newest_ms: int = 0, **rest: float) -> list[bool]:
     """Judge a series of (monotonic s, wall ms, synchronised); say each time whether it is trusted."""
     now: WallTime | None = None
     verdicts = []
     for monotonic, wall_ms, synchronised in readings:
-        now = judge_clock(
-            now, ClockReading(wall_ms, monotonic, synchronised), newest_ms=newest_ms, settle_s=settle_s
-        )
+        now = judge_clock(now, ClockReading(wall_ms, monotonic, synchronised), newest_ms=newest_ms, **rest)
         verdicts.append(now.is_trusted)
     return verdicts
 
@@ -63,6 +61,11 @@ def test_a_jump_takes_trust_away():
 @pytest.mark.parametrize("step_ms", [60_000, -60_000, 900])
 def test_a_step_of_up_to_a_minute_is_no_jump(step_ms):
     assert look((0, NOON, False), (120, NOON + 120_000 + step_ms, False))[-1]
+
+
+@pytest.mark.parametrize("step_ms", [60_001, -60_001])
+def test_more_than_a_minute_is_one(step_ms):
+    assert not look((0, NOON, False), (120, NOON + 120_000 + step_ms, False))[-1]
 
 
 def test_a_pi_that_starts_an_hour_behind_waits_for_its_time_server():
