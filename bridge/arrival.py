@@ -66,10 +66,15 @@ class InfoCame:
 
 @dataclass(frozen=True, slots=True)
 class JournalCame:
-    """The list of what the poller's journal holds of a device."""
+    """The list of what the poller's journal holds of a device.
+
+    Attributes:
+        is_live: The poller said it just now; else it lay at the broker and may be an old one.
+    """
 
     device: DeviceKey
     ranges: tuple[StreamRange, ...]
+    is_live: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +135,14 @@ Arrival = (
 )
 
 
-def interpret(topic: str, payload: bytes, topics: Topics) -> Arrival:
+def interpret(topic: str, payload: bytes, topics: Topics, *, retained: bool = False) -> Arrival:
     """Say what a message means.
+
+    Args:
+        topic: Where it came.
+        payload: What it says.
+        topics: The topic scheme.
+        retained: It lay at the broker; it did not just happen.
 
     >>> interpret("heating/meter/wp/availability", b"online", Topics("heating"))
     AvailabilityCame(device=DeviceKey(kind=<Kind.METER: 'meter'>, name='wp'), is_online=True)
@@ -147,7 +158,7 @@ def interpret(topic: str, payload: bytes, topics: Topics) -> Arrival:
     try:
         if isinstance(place, ProgramTopic):
             return _of_program(place, payload)
-        return _of_device(place, payload)
+        return _of_device(place, payload, retained=retained)
     except PayloadError as error:
         return RefusedMessage(topic, str(error), payload, _identity(place, payload))
 
@@ -158,14 +169,14 @@ def _of_program(place: ProgramTopic, payload: bytes) -> Arrival:
     return ProgramCame(place.program, place.name, _is_online(payload))
 
 
-def _of_device(place: DeviceTopic, payload: bytes) -> Arrival:
+def _of_device(place: DeviceTopic, payload: bytes, *, retained: bool) -> Arrival:
     if place.leaf is Leaf.INFO:
         return _info(place.key, payload)
     if place.leaf is Leaf.JOURNAL:
         ranges = decode_journal(payload)
         if any(one.last > MAX_SEQ for one in ranges):
             raise PayloadError(f"journal: expected numbers up to {MAX_SEQ}")
-        return JournalCame(place.key, ranges)
+        return JournalCame(place.key, ranges, is_live=not retained)
     if place.leaf is Leaf.AVAILABILITY:
         return AvailabilityCame(place.key, _is_online(payload))
     if place.leaf is Leaf.REPLAY:

@@ -42,8 +42,8 @@ CREATE TABLE stream (
     name TEXT NOT NULL,
     place REAL,                       -- its place among the device's streams; NULL until the journal lists it
     info INTEGER,                     -- what it was last announced with; NULL until then
-    first INTEGER,                    -- what the journal last listed of it
-    last INTEGER,
+    first INTEGER,                    -- the lowest number that counts; NULL until the journal lists it
+    last INTEGER NOT NULL DEFAULT 0,  -- the highest number known of
     UNIQUE (device, name)
 );
 CREATE TABLE info (
@@ -62,6 +62,12 @@ CREATE TABLE state (
     UNIQUE (stream, seq)
 );
 CREATE TABLE had (                    -- what is not to be stored again
+    stream INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (stream, first)
+) WITHOUT ROWID;
+CREATE TABLE wanted (                 -- what is known of, not had, and may still come
     stream INTEGER NOT NULL,
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,

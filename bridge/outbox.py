@@ -7,12 +7,13 @@ whose answer was lost is repeated byte for byte.
 
 import heapq
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 
 from bridge.arrival import MAX_SEQ
 from bridge.batch import Batch, Piece, Row, RowId, Run, cut, to_pieces, to_runs
 from bridge.database import Database, Sql
+from bridge.gaps import Gap, Place, find_passable
 from bridge.ranges import Range, Ranges, minus, single, union
 from bridge.sample import to_samples
 from bridge.store import read_ranges, write_ranges
@@ -40,9 +41,14 @@ class Outbox:
         self._generation = -1
         self._infos: dict[int, Info] = {}
         self._parked: dict[int, Ranges] = {}
+        self._gaps: dict[int, Mapping[Gap, float]] = {}
 
-    def begin(self, now_ms: int) -> Batch | None:
+    def begin(self, now_ms: int, now_s: float) -> Batch | None:
         """The batch that was under way, or else the next one; None when nothing can be sent now.
+
+        Args:
+            now_ms: The wall clock.
+            now_s: The clock that counts from the boot.
 
         Raises:
             StoreError: It cannot be written down, so it must not be sent.
@@ -59,7 +65,7 @@ class Outbox:
                     generation=self._generation,
                     is_resumed=True,
                 )
-            return self._next(sql, now_ms)
+            return self._next(sql, now_ms, now_s)
 
     def replace_first(self, batch: Batch, pieces: Sequence[Piece]) -> Batch:
         """Send these pieces instead of the first one, which the receiver refuses.
@@ -109,6 +115,7 @@ class Outbox:
         self._generation = self._database.generation
         self._infos.clear()
         self._parked.clear()
+        self._gaps.clear()
         boot = sql.execute("SELECT value FROM note WHERE key = 'boot'").fetchone()
         if boot is None or boot[0] != self._boot:
             for (runs,) in sql.execute("SELECT runs FROM batch WHERE settled_s IS NOT NULL").fetchall():
@@ -118,10 +125,10 @@ class Outbox:
             sql.execute("DELETE FROM batch WHERE settled_s IS NOT NULL")
             sql.execute("INSERT OR REPLACE INTO note VALUES ('boot', ?)", (self._boot,))
 
-    def _next(self, sql: Sql, now_ms: int) -> Batch | None:
+    def _next(self, sql: Sql, now_ms: int, now_s: float) -> Batch | None:
         devices = sql.execute("SELECT id, kind, name, newest_ms FROM device").fetchall()
         newest = {DeviceKey(Kind(kind), name): time for _, kind, name, time in devices if time is not None}
-        waiting = [self._read_waiting(sql, number) for number, _, _, _ in devices]
+        waiting = [self._read_waiting(sql, number, now_s) for number, _, _, _ in devices]
         chosen = cut(heapq.merge(*waiting, key=lambda row: row.time_ms), newest, now_ms)
         for one in chosen.parked:
             self._parked[one.stream] = union(self._parked.get(one.stream, ()), single([one.seq]))
@@ -137,17 +144,21 @@ class Outbox:
         assert number is not None  # noqa: S101 - an INSERT has a row; only the type says it might not
         return Batch(number, rows, pieces, generation=self._generation)
 
-    def _read_waiting(self, sql: Sql, device: int) -> Iterator[Row]:
-        """What waits of a device, in row order; what cannot be named yet is passed over."""
-        for (stream,) in sql.execute(
-            "SELECT stream.id FROM stream JOIN info ON info.id = stream.info"
-            " WHERE device = ? AND place IS NOT NULL AND contract <= ? ORDER BY place",
-            (device, CONTRACT),
+    def _read_waiting(self, sql: Sql, device: int, now_s: float) -> Iterator[Row]:
+        """What of a device may be sent now, in row order; what cannot be named yet is passed over."""
+        places = []
+        for stream, contract in sql.execute(
+            "SELECT stream.id, contract FROM stream LEFT JOIN info ON info.id = stream.info"
+            " WHERE device = ? AND place IS NOT NULL ORDER BY place",
+            (device,),
         ).fetchall():
             gone = union(read_ranges(sql, "done", stream), self._parked.get(stream, ()))
-            for first, last in minus(read_ranges(sql, "had", stream), gone):
-                before = _row_before(sql, stream, first)
-                yield from self._read_run(sql, Run(stream, first, last, before))
+            had = read_ranges(sql, "had", stream) if contract is not None and contract <= CONTRACT else ()
+            places.append(Place(stream, minus(had, gone), gone, read_ranges(sql, "wanted", stream)))
+        passable = find_passable(places, self._gaps.get(device, {}), now_s)
+        self._gaps[device] = passable.gaps
+        for stream, (first, last) in passable.ranges:
+            yield from self._read_run(sql, Run(stream, first, last, _row_before(sql, stream, first)))
 
     def _read_run(self, sql: Sql, run: Run) -> Iterator[Row]:
         """The rows of a run, each judged against the one before it."""

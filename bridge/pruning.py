@@ -122,7 +122,13 @@ class _Work:
                 " (SELECT id FROM stream WHERE device = ?1 ORDER BY id DESC LIMIT ?2)",
                 (device, MOST_STREAMS),
             ).fetchall()
-            for table, key in (("stream", "id"), ("info", "stream"), ("had", "stream"), ("done", "stream")):
+            for table, key in (
+                ("stream", "id"),
+                ("info", "stream"),
+                ("had", "stream"),
+                ("wanted", "stream"),
+                ("done", "stream"),
+            ):
                 self._sql.executemany(f"DELETE FROM {table} WHERE {key} = ?", old)  # noqa: S608 - tables of ours
         self._sql.execute(
             "DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?", (MOST_QUARANTINED,)

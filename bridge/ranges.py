@@ -73,20 +73,6 @@ def single(numbers: Iterable[int]) -> Ranges:
     return union((number, number) for number in numbers)
 
 
-def wanted(had: Ranges, listed: Range | None) -> Ranges:
-    """What of a stream is known of and not here.
-
-    The journal lists a range, and a number that was seen tells of all below
-    it; what lies below the first that the journal still holds is not wanted.
-
-    >>> wanted(((3, 4), (8, 8)), (2, 10))
-    ((2, 2), (5, 7), (9, 10))
-    """
-    first = listed[0] if listed else 1
-    last = max(listed[1] if listed else 0, had[-1][1] if had else 0)
-    return minus(((first, last),), had) if first <= last else ()
-
-
 def place_streams(places: Mapping[str, float], listed: Sequence[str]) -> dict[str, float]:
     """The places of the streams that a journal list names for the first time.
 

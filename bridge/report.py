@@ -62,6 +62,7 @@ class Report:
         for device, backlog in status.devices.items():
             self._tally.set("bridge_states_waiting", backlog.waiting, device=str(device))
             self._tally.set("bridge_states_missing", backlog.missing, device=str(device))
+            self._tally.set("bridge_states_given_up", backlog.given_up, device=str(device))
             if backlog.oldest_waiting_ms is not None:
                 oldest.append(backlog.oldest_waiting_ms)
         age_ms = max(0, self._wall_ms() - min(oldest)) if oldest else 0

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from bridge.asker import Asker
 from bridge.config import BridgeSettings
 from bridge.database import Database
 from bridge.errors import StoreError
@@ -127,6 +128,9 @@ class Bridge:
             tally=self._tally,
             wall_ms=wall_ms,
             monotonic=time.monotonic,
+            asker=None
+            if self._store is None
+            else Asker(self._store, session, topics=self._topics, tally=self._tally),
         )
         self._begin("store", self._subscriber.run)
         if self._sender is not None:

@@ -102,7 +102,7 @@ class Sender:
                 unparked_s = self._monotonic()
             self._woken.clear()
             try:
-                batch = self._outbox.begin(self._wall_ms())
+                batch = self._outbox.begin(self._wall_ms(), self._monotonic())
                 if batch is not None:
                     self._deliver(batch)
                 store_trouble = ""

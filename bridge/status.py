@@ -12,13 +12,15 @@ class DeviceBacklog:
 
     Attributes:
         waiting: States that are stored here and not sent yet.
-        missing: States known of and not received.
+        missing: States known of and not received, which the poller still has: they are asked for.
+        given_up: States known of that were never received and that the poller no longer has.
         unreadable: States of a higher contract: kept, not sent.
         oldest_waiting_ms: The time of the oldest unsent one.
     """
 
     waiting: int = 0
     missing: int = 0
+    given_up: int = 0
     unreadable: int = 0
     oldest_waiting_ms: int | None = None
 
@@ -54,3 +56,8 @@ class BridgeStatus:
     def missing(self) -> int:
         """States known of and not received."""
         return sum(one.missing for one in self.devices.values())
+
+    @property
+    def given_up(self) -> int:
+        """States that nobody has any more."""
+        return sum(one.given_up for one in self.devices.values())

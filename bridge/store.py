@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from bridge.arrival import Arrival, Identity, InfoCame, JournalCame, RefusedMessage, StateCame
+from bridge.catchup import Known, Wanted, note_list, pass_over, see
 from bridge.database import Database, Sql
-from bridge.ranges import Range, Ranges, contains, count, minus, place_streams, single, union, wanted
+from bridge.ranges import Range, Ranges, contains, count, minus, place_streams, single, union
 from bridge.status import DeviceBacklog
 from readings.payload import CONTRACT
 from readings.reading import DeviceKey, Kind
@@ -71,18 +72,35 @@ class Store:
                 device = DeviceKey(Kind(kind), name)
                 had = read_ranges(sql, "had", stream)
                 waiting = minus(had, read_ranges(sql, "done", stream))
-                listed = None if first is None else (first, last)
+                known = Known(first, last, had, read_ranges(sql, "wanted", stream))
                 before = found.get(device, DeviceBacklog())
                 is_later = contract is not None and contract > CONTRACT
                 found[device] = DeviceBacklog(
                     waiting=before.waiting + (0 if is_later else count(waiting)),
-                    missing=before.missing + count(wanted(had, listed)),
+                    missing=before.missing + count(known.wanted),
+                    given_up=before.given_up + count(known.given_up),
                     unreadable=before.unreadable + (count(waiting) if is_later else 0),
                     oldest_waiting_ms=_earlier(
                         before.oldest_waiting_ms, _time_of_first(sql, stream, waiting)
                     ),
                 )
         return found
+
+    def wanted(self) -> dict[DeviceKey, Wanted]:
+        """What is to be asked for, by device; of streams that have their place, for only lists tell what exists."""
+        found: dict[DeviceKey, dict[str, list[Range]]] = {}
+        with self._database.transaction() as sql:
+            for kind, name, stream, first, last in sql.execute(
+                "SELECT kind, device.name, stream.name, wanted.first, wanted.last FROM wanted"
+                " JOIN stream ON stream.id = wanted.stream JOIN device ON device.id = stream.device"
+                " WHERE place IS NOT NULL ORDER BY device.id, place, wanted.first"
+            ):
+                streams = found.setdefault(DeviceKey(Kind(kind), name), {})
+                streams.setdefault(stream, []).append((first, last))
+        return {
+            device: tuple((stream, tuple(ranges)) for stream, ranges in streams.items())
+            for device, streams in found.items()
+        }
 
     def rows(self) -> int:
         """How many states are kept, sent ones too."""
@@ -92,9 +110,9 @@ class Store:
 
 
 def read_ranges(sql: Sql, table: str, stream: int) -> Ranges:
-    """The ranges of a stream in `had` or `done`."""
+    """The ranges of a stream in `had`, `wanted` or `done`."""
     return tuple(
-        sql.execute(f"SELECT first, last FROM {table} WHERE stream = ? ORDER BY first", (stream,))  # noqa: S608 - one of two tables of ours
+        sql.execute(f"SELECT first, last FROM {table} WHERE stream = ? ORDER BY first", (stream,))  # noqa: S608 - one of three tables of ours
     )
 
 
@@ -102,11 +120,11 @@ def write_ranges(sql: Sql, table: str, stream: int, old: Ranges, new: Ranges) ->
     """Turn the ranges of a stream from what was read into what they are now."""
     before, after = set[Range](old), set[Range](new)
     sql.executemany(
-        f"DELETE FROM {table} WHERE stream = ? AND first = ?",  # noqa: S608 - one of two tables of ours
+        f"DELETE FROM {table} WHERE stream = ? AND first = ?",  # noqa: S608 - one of three tables of ours
         [(stream, first) for first, _ in before - after],
     )
     sql.executemany(
-        f"INSERT INTO {table} VALUES (?, ?, ?)",  # noqa: S608 - one of two tables of ours
+        f"INSERT INTO {table} VALUES (?, ?, ?)",  # noqa: S608 - one of three tables of ours
         [(stream, first, last) for first, last in sorted(after - before)],
     )
 
@@ -126,14 +144,31 @@ def _earlier(one: int | None, other: int | None) -> int | None:
 
 @dataclass(slots=True)
 class _Stream:
-    """A stream as the group finds it, and what the group adds."""
+    """A stream as the group finds it, and what the group adds.
+
+    Attributes:
+        before: What was known of it when the group began.
+        known: What is known of it now, but for `new`.
+        new: The numbers that came since.
+    """
 
     id: int
     info: int | None
     contract: int
-    had: Ranges
+    before: Known
+    known: Known
     new: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
+
+    def has(self, seq: int) -> bool:
+        return seq in self.new or contains(self.known.had, seq)
+
+    def fold(self) -> Known:
+        """Count what came among what is known."""
+        if self.new:
+            self.known = see(self.known, single(self.new))
+            self.new.clear()
+        return self.known
 
 
 class _Group:
@@ -148,7 +183,7 @@ class _Group:
 
     def add_state(self, identity: Identity, time_ms: int, payload: bytes) -> None:
         stream = self._stream(identity.device, identity.stream)
-        if identity.seq in stream.new or contains(stream.had, identity.seq):
+        if stream.has(identity.seq):
             self.repeated[identity.device] += 1
             return
         self._sql.execute(
@@ -163,7 +198,7 @@ class _Group:
         stream = self._stream(identity.device, identity.stream)
         if stream.contract > CONTRACT:
             self.add_state(identity, self._now_ms, payload)
-        elif identity.seq not in stream.new and not contains(stream.had, identity.seq):
+        elif not stream.has(identity.seq):
             stream.new.add(identity.seq)
             stream.refused.add(identity.seq)
 
@@ -183,32 +218,72 @@ class _Group:
         self._announce_earlier(came.device)
 
     def add_journal(self, came: JournalCame) -> None:
-        """Give the streams their places; what is kept once is not given again."""
-        listed = [(self._stream(came.device, one.stream).id, one) for one in came.ranges]
+        """Learn what exists, and give the streams their places; what is kept once is not given again."""
+        for one in came.ranges:
+            stream = self._stream(came.device, one.stream)
+            stream.known = note_list(stream.fold(), (one.first, one.last), is_live=came.is_live)
         places = dict(
             self._sql.execute(
                 "SELECT stream.name, place FROM stream JOIN device ON device.id = stream.device"
                 " WHERE kind = ? AND device.name = ? AND place IS NOT NULL",
                 (came.device.kind, came.device.name),
-            )
+            ).fetchall()
         )
-        new = place_streams(places, [one.stream for one in came.ranges])
-        for stream, one in listed:
-            self._sql.execute(
-                "UPDATE stream SET place = coalesce(place, ?), first = ?, last = ?"
-                " WHERE id = ? AND (place IS NULL OR first IS NOT ? OR last IS NOT ?)",
-                (new.get(one.stream), one.first, one.last, stream, one.first, one.last),
-            )
+        order = [one.stream for one in came.ranges]
+        if came.is_live:
+            gone = self._pass_over(came.device, set(order))
+            begin = next((place for place, name in enumerate(order) if name not in places), len(order))
+            order[begin:begin] = gone
+        new = place_streams(places, order)
+        for name, place in new.items():
+            number = self._stream(came.device, name).id
+            self._sql.execute("UPDATE stream SET place = ? WHERE id = ?", (place, number))
         if new:
             self._announce_earlier(came.device)
 
     def finish(self) -> None:
         for stream in self._streams.values():
-            if stream.new:
-                write_ranges(self._sql, "had", stream.id, stream.had, union(stream.had, single(stream.new)))
+            known, before = stream.fold(), stream.before
+            if known == before:
+                continue
+            write_ranges(self._sql, "had", stream.id, before.had, known.had)
+            write_ranges(self._sql, "wanted", stream.id, before.wanted, known.wanted)
+            if (known.first, known.last) != (before.first, before.last):
+                self._sql.execute(
+                    "UPDATE stream SET first = ?, last = ? WHERE id = ?", (known.first, known.last, stream.id)
+                )
             if stream.refused:
                 done = read_ranges(self._sql, "done", stream.id)
                 write_ranges(self._sql, "done", stream.id, done, union(done, single(stream.refused)))
+
+    def _pass_over(self, device: DeviceKey, listed: set[str]) -> list[str]:
+        """Give up what a live list no longer names; say which streams of these never had a place.
+
+        Such a stream came here and then left the journal before any list named
+        it: a power cut took its rows. Nothing will ever place it but this.
+        """
+        rows = self._sql.execute(
+            "SELECT stream.name, place FROM stream JOIN device ON device.id = stream.device"
+            " WHERE kind = ? AND device.name = ? ORDER BY stream.id",
+            (device.kind, device.name),
+        ).fetchall()
+        open_rows = {
+            name
+            for (name,) in self._sql.execute(
+                "SELECT name FROM stream WHERE id IN (SELECT stream FROM wanted)"
+            )
+        }
+        unplaced: list[str] = []
+        for name, place in rows:
+            if name in listed or not (place is None or name in open_rows or (device, name) in self._streams):
+                continue
+            stream = self._stream(device, name)
+            # One that is announced and has no state yet has only begun.
+            if place is not None or stream.fold().had:
+                stream.known = pass_over(stream.fold())
+            if place is None and stream.known.had:
+                unplaced.append(name)
+        return unplaced
 
     def _stream(self, device: DeviceKey, name: str) -> _Stream:
         known = self._streams.get((device, name))
@@ -219,20 +294,22 @@ class _Group:
     def _find_stream(self, device: DeviceKey, name: str) -> _Stream:
         owner = (device.kind, device.name)
         found = self._sql.execute(
-            "SELECT stream.id, info.id, contract FROM stream JOIN device ON device.id = stream.device"
+            "SELECT stream.id, info.id, contract, first, last FROM stream JOIN device ON device.id = stream.device"
             " LEFT JOIN info ON info.id = stream.info WHERE kind = ? AND device.name = ? AND stream.name = ?",
             (*owner, name),
         ).fetchone()
         if found is not None:
-            number, info, contract = found
-            return _Stream(number, info, contract or 0, read_ranges(self._sql, "had", number))
+            number, info, contract, first, last = found
+            had, wanted = (read_ranges(self._sql, table, number) for table in ("had", "wanted"))
+            known = Known(first, last, had, wanted)
+            return _Stream(number, info, contract or 0, known, known)
         self._sql.execute("INSERT OR IGNORE INTO device (kind, name) VALUES (?, ?)", owner)
         new = self._sql.execute(
             "INSERT INTO stream (device, name) SELECT id, ? FROM device WHERE kind = ? AND name = ?",
             (name, *owner),
         ).lastrowid
         assert new is not None  # noqa: S101 - an INSERT has a row; only the type says it might not
-        return _Stream(new, None, 0, ())
+        return _Stream(new, None, 0, Known(), Known())
 
     def _announce(self, stream: int, info: int) -> None:
         self._sql.execute("UPDATE stream SET info = ? WHERE id = ?", (info, stream))

@@ -16,6 +16,7 @@ from bridge.arrival import (
     StateCame,
     interpret,
 )
+from bridge.asker import Asker
 from bridge.errors import StoreError
 from bridge.inbox import Inbox
 from bridge.pruning import Pruning
@@ -42,6 +43,7 @@ LONGEST_S = 1.0
 
 MOST_IN_GROUP = 1000
 PRUNE_EVERY_S = 30.0
+ATTEND_EVERY_S = 1.0
 SAY_EVERY_S = 60.0
 """How often a refused message is worth a line in the log."""
 
@@ -103,6 +105,7 @@ class Subscriber:
         tally: The bridge's counts.
         wall_ms: The wall clock.
         monotonic: The clock that counts from the boot, in seconds.
+        asker: Asks for what is missing.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class Subscriber:
         tally: Tally,
         wall_ms: Callable[[], int],
         monotonic: Callable[[], float],
+        asker: Asker | None = None,
     ) -> None:
         self._inbox = inbox
         self._store = store
@@ -129,6 +133,8 @@ class Subscriber:
         self._tally = tally
         self._wall_ms = wall_ms
         self._monotonic = monotonic
+        self._asker = asker
+        self._unkept: dict[tuple[type[Arrival], DeviceKey], Arrival] = {}
         self._said_refused_s = float("-inf")
         self._pruned_s = self._committed_s = float("-inf")
         self.store_trouble = ""
@@ -136,13 +142,19 @@ class Subscriber:
     def run(self) -> None:
         """Take messages until the inbox is closed."""
         while not self._inbox.is_closed():
-            self._prune()
-            if group := self._collect():
-                self._commit(group)
+            self.work()
+
+    def work(self) -> None:
+        """One round: take what came into the store, and ask for what is missing."""
+        self._prune()
+        if group := self._collect():
+            self._commit(group)
+        if self._asker is not None:
+            self._asker.attend(self._monotonic())
 
     def _collect(self) -> list[tuple[Delivery, Arrival]]:
         """Wait for a message and for what comes soon after it."""
-        delivery = self._inbox.take(PRUNE_EVERY_S)
+        delivery = self._inbox.take(ATTEND_EVERY_S)
         group: list[tuple[Delivery, Arrival]] = []
         began_s = came_s = self._monotonic()
         while delivery is not None or (group and not self._inbox.is_closed()):
@@ -162,7 +174,9 @@ class Subscriber:
 
     def _receive(self, delivery: Delivery) -> Arrival:
         """Understand a message, show it and count it; it is stored with its group."""
-        arrival = interpret(delivery.topic, delivery.payload, self._topics)
+        arrival = interpret(delivery.topic, delivery.payload, self._topics, retained=delivery.retained)
+        if self._asker is not None:
+            self._asker.hear(arrival)
         kind = "refused"
         match arrival:
             case StateCame(device, state, _, is_live):
@@ -201,7 +215,9 @@ class Subscriber:
         """Store a group, then acknowledge it. What the disk refuses is not had, and is asked for again."""
         try:
             if self._store is not None:
-                committed = self._store.commit([arrival for _, arrival in group], self._wall_ms())
+                arrivals = [*self._unkept.values(), *(arrival for _, arrival in group)]
+                committed = self._store.commit(arrivals, self._wall_ms())
+                self._unkept.clear()
                 for device, number in committed.stored.items():
                     self._tally.count("bridge_states_stored_total", by=number, device=str(device))
                 for device, number in committed.repeated.items():
@@ -211,9 +227,18 @@ class Subscriber:
         except StoreError as error:
             self._tally.count("bridge_store_failures_total")
             self._note_store(str(error))
+            self._keep_announcements([arrival for _, arrival in group])
         self._committed_s = self._monotonic()
         for delivery, _ in group:
             self._acknowledge(delivery)
+
+    def _keep_announcements(self, arrivals: Sequence[Arrival]) -> None:
+        """Try again with the next group: a state can be asked for again, an announcement comes only once."""
+        for arrival in arrivals:
+            if isinstance(arrival, InfoCame | JournalCame):
+                # The newest one of a device comes last, as it did when they came.
+                self._unkept.pop((type(arrival), arrival.device), None)
+                self._unkept[type(arrival), arrival.device] = arrival
 
     def _prune(self) -> None:
         now_s = self._monotonic()

@@ -108,7 +108,21 @@ BRIDGE_HEALTH = _rows(
         ("device",),
     ),
     HealthMetric("bridge_states_waiting", "gauge", "States in the store that are not sent yet", ("device",)),
-    HealthMetric("bridge_states_missing", "gauge", "States known of and not received", ("device",)),
+    HealthMetric(
+        "bridge_states_missing",
+        "gauge",
+        "States not received that the poller still has; they are asked for",
+        ("device",),
+    ),
+    HealthMetric(
+        "bridge_states_given_up",
+        "gauge",
+        "States never received that the poller no longer has",
+        ("device",),
+    ),
+    HealthMetric(
+        "bridge_replays_asked_total", "counter", "Requests to a poller to send states again", ("device",)
+    ),
     HealthMetric(
         "bridge_states_dropped_total",
         "counter",

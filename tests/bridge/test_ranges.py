@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.ranges import contains, count, minus, place_streams, single, union, wanted
+from bridge.ranges import contains, count, minus, place_streams, single, union
 
 NUMBERS = st.frozensets(st.integers(1, 30))
 """Few enough to collide, touch and leave gaps."""
@@ -37,18 +37,6 @@ def test_union_and_minus_are_those_of_sets(one, other):
     ):
         assert numbers(ranges) == expected
         assert is_in_form(ranges)
-
-
-@given(NUMBERS, st.tuples(st.integers(1, 30), st.integers(1, 30)).map(sorted).map(tuple))
-def test_wanted_is_what_is_listed_or_below_one_seen_and_not_here(had, listed):
-    seen = max(had, default=0)
-    known = {number for number in range(1, 31) if number <= max(seen, listed[1]) and number >= listed[0]}
-    assert numbers(wanted(single(had), listed)) == known - had
-
-
-def test_without_a_list_everything_below_the_last_one_seen_is_wanted():
-    assert wanted(((3, 4),), None) == ((1, 2),)
-    assert wanted((), None) == ()
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=8))

@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.arrival import JournalCame
 from bridge.database import Database
 from bridge.errors import StoreError
+from bridge.gaps import WAIT_S
 from bridge.outbox import Outbox
 from bridge.pruning import SENT_ROWS_STAY_S, Limits, Pruning, _bytes_used
 from bridge.store import Store
+from readings.payload import StreamRange
 from tests.bridge.states import METER, NOON_MS, PUMP, info, journal, ready, refused, state
 
 DAY_MS = 86_400_000
@@ -51,15 +54,15 @@ def rows(database: Database) -> list[tuple[str, int]]:
 def send_all(outbox: Outbox, now_s: float = 0.0) -> list[tuple[str, float, int]]:
     """Settle everything that can be sent; the samples in the order in which they went."""
     sent = []
-    while (batch := outbox.begin(NOON_MS + DAY_MS)) is not None:
+    while (batch := outbox.begin(NOON_MS + DAY_MS, now_s)) is not None:
         sent += [(one.series.name, one.value, one.timestamp_ms) for one in batch.samples]
         while (batch := outbox.settle_first(batch, now_s)).pieces:
             pass
     return sent
 
 
-def sent_seconds(outbox: Outbox) -> list[int]:
-    return [(time - NOON_MS) // 1000 for _, _, time in send_all(outbox)]
+def sent_seconds(outbox: Outbox, now_s: float = 0.0) -> list[int]:
+    return [(time - NOON_MS) // 1000 for _, _, time in send_all(outbox, now_s)]
 
 
 def test_a_state_is_stored_once(store, database):
@@ -144,6 +147,56 @@ def test_the_backlog_says_what_waits_and_what_is_missing(store):
     assert backlog.oldest_waiting_ms == NOON_MS + 1000
 
 
+def test_what_a_live_list_no_longer_names_is_given_up_and_wanted_again_when_it_comes_back(store):
+    store.commit([*ready(2), state(5), journal(("a", 1, 6))], NOON_MS)
+    assert store.wanted() == {METER: (("a", ((3, 4), (6, 6))),)}
+    store.commit([journal(("a", 4, 6))], NOON_MS)
+    assert (store.backlog()[METER].missing, store.backlog()[METER].given_up) == (2, 1)
+    store.commit([journal(("b", 1, 1))], NOON_MS)
+    assert store.wanted() == {METER: (("b", ((1, 1),)),)}
+    assert store.backlog()[METER].given_up == 3
+    store.commit([journal(("a", 4, 6), ("b", 1, 1))], NOON_MS)
+    assert store.backlog()[METER].given_up == 1
+    assert store.wanted() == {METER: (("a", ((4, 4), (6, 6))), ("b", ((1, 1),)))}
+
+
+def test_a_list_that_lay_at_the_broker_takes_nothing_away(store):
+    store.commit([*ready(2), state(5)], NOON_MS)
+    store.commit([JournalCame(METER, (StreamRange("a", 4, 5),), is_live=False)], NOON_MS)
+    assert store.wanted() == {METER: (("a", ((3, 4),)),)}
+
+
+def test_what_lies_below_the_first_of_a_stream_that_is_met_is_neither_wanted_nor_lost(store):
+    store.commit([info(), state(9), journal(("a", 7, 9))], NOON_MS)
+    assert store.wanted() == {METER: (("a", ((7, 8),)),)}
+    assert store.backlog()[METER].given_up == 0
+
+
+def test_sending_waits_for_what_is_missing_for_ten_minutes_and_sends_what_comes_after_all_apart(
+    store, outbox
+):
+    store.commit([*ready(2), state(5), state(9), journal(("a", 1, 9))], NOON_MS)
+    assert sent_seconds(outbox, 0.0) == [1, 2]
+    store.commit([state(3)], NOON_MS)
+    assert sent_seconds(outbox, WAIT_S - 1) == [3]
+    assert sent_seconds(outbox, WAIT_S) == [5, 9], "every gap's time runs from when it was seen"
+    store.commit([state(4), state(10)], NOON_MS)
+    batches = []
+    while (batch := outbox.begin(NOON_MS + DAY_MS, WAIT_S)) is not None:
+        batches.append([(row.time_ms - NOON_MS) // 1000 for row in batch.rows])
+        outbox.settle_first(batch, WAIT_S)
+    assert batches == [[10], [4]]
+
+
+def test_what_came_of_a_run_whose_rows_a_power_cut_took_before_any_list_finds_its_place(store, outbox):
+    store.commit([*ready(1), info("b"), state(3, "b")], NOON_MS)
+    store.commit(
+        [journal(("a", 1, 1), ("c", 1, 1)), info("c"), state(1, "c", time_ms=NOON_MS + 4000)], NOON_MS
+    )
+    assert sent_seconds(outbox) == [1, 3, 4]
+    assert store.backlog()[METER].missing == 0
+
+
 def test_a_group_goes_in_as_a_whole_or_not_at_all(store, database):
     with database.transaction() as sql:
         sql.execute("CREATE TRIGGER full BEFORE INSERT ON state WHEN new.seq = 3"
@@ -214,7 +267,7 @@ class TestPruning:
 
     def test_what_is_under_way_is_not_dropped(self, store, database, outbox):
         store.commit(ready(3), NOON_MS)
-        outbox.begin(NOON_MS)
+        outbox.begin(NOON_MS, 0.0)
         assert self.prune(database, age_days=1e-9, size=1, now_ms=NOON_MS + DAY_MS) == {}
         assert len(rows(database)) == 3
 
@@ -272,7 +325,7 @@ class TestFile:
 
     def test_a_file_that_breaks_while_it_is_open_is_set_aside(self, path, database, store, outbox):
         store.commit(ready(3), NOON_MS)
-        batch = outbox.begin(NOON_MS + DAY_MS)
+        batch = outbox.begin(NOON_MS + DAY_MS, 0.0)
         error = sqlite3.DatabaseError("database disk image is malformed")
         error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         with pytest.raises(StoreError, match="malformed"), database.transaction():
@@ -335,11 +388,12 @@ def test_every_state_is_sent_once_whatever_comes_between(tmp_path_factory, steps
             case "prune":
                 Pruning(database, Limits(DAY_MS, 10**9)).run(now_ms=NOON_MS, now_s=next(clock))
             case "reopen":
-                outbox.begin(NOON_MS + DAY_MS)
+                outbox.begin(NOON_MS + DAY_MS, 0.0)
                 database.close()
                 database, pending = Database(path), []
                 outbox = Outbox(database, boot="boot 1")
-    sent += sent_seconds(outbox)
+    sent += sent_seconds(outbox, 1e6)
+    sent += sent_seconds(outbox, 1e6 + WAIT_S)  # nothing else waits longer than that for what is missing
     assert sorted(sent) == sorted(seq + 10 * STREAMS.index(name) for name, seq in accepted)
     assert all(one.waiting == 0 for one in Store(database).backlog().values())
     database.close()
