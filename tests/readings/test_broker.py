@@ -2,9 +2,10 @@
 
 import queue
 
+import msgspec
 import pytest
 
-from readings.broker import Delivery, Message, Session
+from readings.broker import MAX_QUEUED, Delivery, Message, Session
 from readings.settings import MqttSettings
 from tests.conftest import Server, free_port, wait_until
 
@@ -127,3 +128,46 @@ def test_a_mistake_in_a_callback_costs_the_connection_and_not_the_session(mqtt_s
         wait_until(lambda: clumsy.is_connected and writer.is_connected)
         writer.publish(Message("clumsy", b"1", retain=True))
         wait_until(lambda: clumsy.connection >= 2)
+
+
+def test_a_late_acknowledgement_acknowledges_nothing(mosquitto: Server, mqtt_settings, inbox):
+    """A broker that has forgotten the session counts its packets anew: the same number is another message."""
+    durable = {"subscriptions": [("late/#", 1)], "on_message": inbox.put, "clean": False}
+    with session(mqtt_settings, "durable", **durable) as reader, session(mqtt_settings, "writer") as writer:
+        wait_until(lambda: reader.is_connected and writer.is_connected)
+        writer.publish(Message("late/one", b"1"))
+        first = inbox.get(timeout=5)
+        mosquitto.kill()
+        mosquitto.start()
+        wait_until(lambda: reader.connection == writer.connection == 2)
+        writer.publish(Message("late/two", b"2"))
+        second = inbox.get(timeout=5)
+        assert (second.payload, second.packet) == (b"2", first.packet)
+        reader.acknowledge(first)
+        reader.publish(Message("late/marker", b"behind it on the same socket"))
+        assert inbox.get(timeout=5).topic == "late/marker"
+        client = reader._client
+        assert client is not None
+        client.socket().close()
+        assert inbox.get(timeout=5).payload == b"2", "it comes again"
+
+
+def test_what_waits_for_a_frozen_broker_is_bounded(mosquitto: Server, mqtt_settings):
+    with session(mqtt_settings, "writer") as writer:
+        wait_until(lambda: writer.is_connected)
+        process = mosquitto.process
+        assert process is not None
+        process.send_signal(19)
+        try:
+            taken = sum(writer.publish(Message("many", b"")) for _ in range(MAX_QUEUED + 1000))
+        finally:
+            process.send_signal(18)
+    assert MAX_QUEUED <= taken < MAX_QUEUED + 100, "some are under way besides"
+
+
+# paho leaves the socket of a failed handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_broker_that_speaks_no_tls_is_not_spoken_to_without(mqtt_settings):
+    with session(msgspec.structs.replace(mqtt_settings, tls=True), "careful") as careful:
+        wait_until(lambda: "cannot reach" in careful.trouble)
+        assert careful.connection == 0
