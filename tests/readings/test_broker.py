@@ -1,6 +1,7 @@
 """The session against the real mosquitto."""
 
 import queue
+import socket
 
 import msgspec
 import pytest
@@ -148,7 +149,7 @@ def test_a_late_acknowledgement_acknowledges_nothing(mosquitto: Server, mqtt_set
         assert inbox.get(timeout=5).topic == "late/marker"
         client = reader._client
         assert client is not None
-        client.socket().close()
+        client.socket().shutdown(socket.SHUT_RDWR)
         assert inbox.get(timeout=5).payload == b"2", "it comes again"
 
 
