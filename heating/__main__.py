@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 import os
 import signal
 import sys
@@ -125,21 +126,21 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="everything around a simulated heating house, no hardware needed")
-    demo.add_argument("--mqtt-port", type=int, default=1883, metavar="PORT")
-    demo.add_argument("--web-port", type=int, default=9100, metavar="PORT", help="the page and /metrics")
-    demo.add_argument("--prometheus-port", type=int, default=9090, metavar="PORT")
+    demo.add_argument("--mqtt-port", type=_port, default=1883, metavar="PORT")
+    demo.add_argument("--web-port", type=_port, default=9100, metavar="PORT", help="the page and /metrics")
+    demo.add_argument("--prometheus-port", type=_port, default=9090, metavar="PORT")
     demo.add_argument(
         "--listen", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 shows the page to your network"
     )
     demo.add_argument(
         "--speed",
-        type=float,
+        type=_positive,
         default=1.0,
         metavar="FACTOR",
         help="how much faster the house lives; beyond 10 its energy rises faster than the filters believe",
     )
     demo.add_argument("--seed", type=int, default=1, help="another house")
-    demo.add_argument("--seconds", type=float, default=None, help="end by itself after so long")
+    demo.add_argument("--seconds", type=_positive, default=None, help="end by itself after so long")
     demo.set_defaults(do=_demo)
 
     run = commands.add_parser("run", help="poller and bridge in one process, against your devices and broker")
@@ -155,6 +156,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     profiles.set_defaults(do=_profiles)
     return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"expected 1-65535, got {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return number
 
 
 if __name__ == "__main__":

@@ -94,3 +94,21 @@ def test_profiles_are_listed_and_shown(capsys):
     said = capsys.readouterr().out
     assert "flow_temperature_celsius" in said
     assert "source: LG installation manual" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--mqtt-port", "0", "expected 1-65535, got '0'"),
+        ("--mqtt-port", "-1", "expected 1-65535, got '-1'"),
+        ("--web-port", "70000", "expected 1-65535, got '70000'"),
+        ("--speed", "0", "expected a number above 0, got '0'"),
+        ("--speed", "nan", "expected a number above 0, got 'nan'"),
+        ("--seconds", "soon", "expected a number above 0, got 'soon'"),
+    ],
+)
+def test_a_mistake_in_the_demos_options_is_one_line(option, value, says, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", f"{option}={value}"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"heating demo: error: argument {option}: {says}"
