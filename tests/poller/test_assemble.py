@@ -25,6 +25,7 @@ from poller.assemble import (
 from poller.blocks import BlockFailure, BlockOutcome, BlockRead, FailureReason, Poll, RegisterBlock
 from poller.device import Device
 from poller.errors import FilterStateError
+from poller.identity import Identity
 from poller.points import Table
 from poller.profile import load_profile, parse_profile
 from readings.reading import DeviceKey
@@ -389,17 +390,19 @@ def test_across_a_reboot_an_hour_is_assumed(same_boot, rise, follows):
     assert made.values["energy_total_kwh"] == (100.0 + rise if follows else None)
 
 
-def test_the_time_before_a_reboot_counts_too():
-    """Five hours without an answer, then a reboot: 200 kWh are no other meter."""
+@pytest.mark.parametrize(("hours", "rise", "published"), [(5, 200.0, 300.0), (0, 60.0, 100.0)])
+def test_the_time_before_a_reboot_counts_too(hours, rise, published):
+    """Five hours without an answer, then a reboot: 200 kWh are no other meter; an hour alone explains 45."""
     polls = Polls().warm()
-    kept = keep(polls.folded.tracker, polls.due + 5 * 3600)
-    tracker = restore(METER, kept, same_boot=False, now=5.0)
-    words = floats(ENERGY, GOOD | {"energy_total_kwh": 300.0})
+    kept = keep(polls.folded.tracker, polls.due + hours * 3600)
+    # With a serial number that stayed the same any rise would do.
+    tracker = replace(restore(METER, kept, same_boot=False, now=5.0), identity=Identity())
+    words = floats(ENERGY, GOOD | {"energy_total_kwh": 100.0 + rise})
     for number in range(3):
         at = 5.0 + 30 * number
         folded = fold_poll(METER, tracker, Poll(at, at, (BlockRead(ENERGY, words, at),)))
         tracker = folded.tracker
-    assert state(folded).values["energy_total_kwh"] == 300.0
+    assert state(folded).values["energy_total_kwh"] == published
 
 
 def test_a_row_of_candidates_begins_anew_after_a_reboot():
