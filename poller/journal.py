@@ -209,6 +209,8 @@ class Journal:
     ) -> DeviceState:
         seq = last[row.key] = last.get(row.key, 0) + 1
         time_ms = row.time_ms(clock)
+        if time_ms is not None:
+            time_ms = rows_of.free_time(connection, row.key, time_ms)
         stream = rows_of.make_stream(connection, self.stream, self._boot)
         state = DeviceState(time_ms, self.stream, seq, dict(row.values), row.held)
         # A source's own time may be ahead of the clock, which must not seem too old to be true by that.

@@ -7,6 +7,7 @@ by the primary key (device, stream, seq), never by reading the whole file.
 import sqlite3
 from collections.abc import Iterator
 
+from poller import journal_rows as rows_of
 from poller.walltime import WallTime
 
 CHUNK = 500
@@ -22,16 +23,25 @@ def newest_ms(connection: sqlite3.Connection) -> int:
 def give_times(connection: sqlite3.Connection, boot: str, clock: WallTime) -> None:
     """Give this boot's waiting rows, the last of their streams, their wall time."""
     for device, stream, waiting_from in _waiting(connection, "boot = ?", boot):
-        place = (device, stream, waiting_from)
-        connection.execute(
-            "UPDATE state SET time_ms = CAST(round(? + taken * 1000) AS INTEGER)"
-            " WHERE device = ? AND stream = ? AND seq >= ?",
-            (clock.offset_ms, *place),
-        )
+        waiting = [
+            (seq, round(clock.offset_ms + taken * 1000))
+            for seq, taken in connection.execute(
+                "SELECT seq, taken FROM state WHERE device = ? AND stream = ? AND seq >= ? ORDER BY seq",
+                (device, stream, waiting_from),
+            )
+        ]
+        used = rows_of.taken_times(connection, device, min(time_ms for _, time_ms in waiting))
+        for seq, time_ms in waiting:
+            free = rows_of.next_free(time_ms, used)
+            used.add(free)
+            connection.execute(
+                "UPDATE state SET time_ms = ? WHERE device = ? AND stream = ? AND seq = ?",
+                (free, device, stream, seq),
+            )
         connection.execute(
             "UPDATE device SET newest_ms = max(newest_ms, (SELECT max(time_ms) FROM state"
             " WHERE device = ? AND stream = ? AND seq >= ?)) WHERE id = ?",
-            (*place, device),
+            (device, stream, waiting_from, device),
         )
 
 

@@ -1,28 +1,50 @@
 """What the poller says on the bus, and when.
 
-Everything here runs in the journal's thread, so that what a list names was
+Everything but `hear` runs in the journal's thread, so that what a list names was
 handed over before it, and nothing of an old connection comes after the
 greeting of a new one. What cannot be handed over is forgotten: whoever needs
 a state asks for it, the rest is said again on the next connection.
 """
 
+import queue
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from poller.device import Device, describe_device
 from poller.errors import JournalError
-from readings.broker import Message
+from poller.replay import Requests
+from readings.broker import Delivery, Message
+from readings.errors import PayloadError, TopicError
 from readings.health import Health, Tally, encode_health
-from readings.payload import OFFLINE, ONLINE, StreamRange, encode_info, encode_journal, encode_state
+from readings.payload import (
+    OFFLINE,
+    ONLINE,
+    Replay,
+    StreamRange,
+    decode_replay,
+    encode_info,
+    encode_journal,
+    encode_state,
+)
 from readings.reading import DeviceKey, DeviceState
 from readings.release import VERSION
-from readings.topics import Leaf, Program, ProgramLeaf, Topics
+from readings.topics import DeviceTopic, Leaf, Program, ProgramLeaf, Topics
 
 LIST_EVERY_S = 60.0
 HEALTH_EVERY_S = 30.0
 
+ANSWER_STATES = 100
+"""States that are sent again at a time; then live states have their turn."""
+
+MOST_UNREAD = 1000
+"""Requests that may wait to be looked at; who asked for more asks again."""
+
 Ranges = Callable[[DeviceKey], Sequence[StreamRange]]
 """What the journal holds of a device; JournalError when it cannot say."""
+
+States = Callable[[DeviceKey, str, int, int], Sequence[DeviceState]]
+"""The states of a stream from one number to another, as far as they are there; JournalError when it cannot say."""
 
 
 class Broker(Protocol):
@@ -55,6 +77,7 @@ class Publisher:
         devices: All devices of this poller.
         stream: This run's stream.
         ranges: What the journal holds of a device.
+        states: The journal's states.
         tally: The poller's counters, reported as its health.
     """
 
@@ -67,28 +90,53 @@ class Publisher:
         *,
         stream: str,
         ranges: Ranges,
+        states: States,
         tally: Tally,
     ) -> None:
         self._broker = broker
         self._topics = topics
         self._name = name
         self._ranges = ranges
+        self._states = states
         self._tally = tally
         self._infos = {one.key: encode_info(describe_device(one, name, stream)) for one in devices}
         self._online = dict.fromkeys(self._infos, False)
         self._newest: dict[DeviceKey, bytes] = {}
         self._to_list: set[DeviceKey] = set()
+        self._unread: queue.Queue[tuple[int, DeviceKey, Replay]] = queue.Queue(MOST_UNREAD)
+        self._requests = Requests()
         self._begun: set[DeviceKey] = set()
-        self._greeted = 0
+        self._greeted = self._asked_on = 0
         self._lists_due = self._health_due = 0.0
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody waits for states to be sent again."""
+        return bool(self._requests) or not self._unread.empty()
+
+    def hear(self, delivery: Delivery) -> None:
+        """Somebody asks for states of the journal. Called from the network's thread."""
+        try:
+            place = self._topics.parse(delivery.topic)
+            request = decode_replay(delivery.payload)
+        except (TopicError, PayloadError):
+            self._tally.count("poller_replays_refused_total")
+            return
+        if isinstance(place, DeviceTopic) and place.leaf is Leaf.REPLAY and place.key in self._infos:
+            with suppress(queue.Full):
+                self._unread.put_nowait((delivery.connection, place.key, request))
+
     def attend(self, now: float) -> None:
-        """Greet a new connection, and send lists and health when they are due; call it often."""
+        """Greet a new connection, send lists and health when they are due, and some of what was asked for.
+
+        Call it often.
+        """
         if self._broker.is_connected and self._broker.connection != self._greeted:
             self._greeted = self._broker.connection
             self._tally.count("poller_broker_connects_total")
             self._greet()
             self._lists_due, self._health_due = now + LIST_EVERY_S, now
+        self._take_requests()
         if not self._is_up():
             return
         if now >= self._lists_due:
@@ -101,6 +149,7 @@ class Publisher:
             self._health_due = now + HEALTH_EVERY_S
             report = Health(name=self._name, version=VERSION, metrics=self._tally.samples())
             self._say(self._own_topic(ProgramLeaf.HEALTH), encode_health(report))
+        self._answer()
 
     def set_online(self, key: DeviceKey, *, online: bool) -> None:
         """Whether the device can be read; said when it changes."""
@@ -142,6 +191,33 @@ class Publisher:
             self._list(key)
             self._say_newest(key)
         self._to_list.clear()
+
+    def _take_requests(self) -> None:
+        """Look at what was asked for; who asked on a connection that has ended asks again on its next one."""
+        if not self._is_up() or self._asked_on != self._greeted:
+            self._requests.clear()
+        self._asked_on = self._greeted
+        while not self._unread.empty():
+            connection, key, request = self._unread.get_nowait()
+            if self._is_up() and connection == self._greeted:
+                self._requests.add(key, request)
+
+    def _answer(self) -> None:
+        """Send some of what was asked for, a device at a time."""
+        part = self._requests.take(ANSWER_STATES)
+        if part is None:
+            return
+        key, request = part
+        try:
+            states = self._states(key, request.stream, request.first, request.last)
+        except JournalError:
+            # Whoever writes the journal reports its state; who asked asks again.
+            return
+        topic = self._topics.device(key, Leaf.HISTORY)
+        for state in states:
+            if not (self._is_up() and self._broker.publish(Message(topic, encode_state(state)))):
+                return
+            self._tally.count("poller_states_replayed_total", device=key.name)
 
     def _list(self, key: DeviceKey) -> None:
         try:

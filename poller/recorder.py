@@ -144,7 +144,7 @@ class Recorder:
         """The thread's work, until `stop`."""
         self.open()
         while not (self._stopping.is_set() and self._queue.empty()):
-            self.work(ROUND_S)
+            self.work(0.0 if self._publisher.is_asked else ROUND_S)
         self._journal.close()
 
     def open(self) -> None:

@@ -25,10 +25,10 @@ from poller.sources import Source
 from poller.trackers import Arrival, Trackers
 from poller.transport import Transport
 from poller.walltime import SETTLE_S
-from readings.broker import Session
+from readings.broker import Delivery, Session
 from readings.health import POLLER_HEALTH, Tally
 from readings.release import VERSION
-from readings.topics import Topics
+from readings.topics import Leaf, Topics
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +97,9 @@ class Poller:
             settings.mqtt,
             client_id=f"heating-poller-{settings.name}",
             clean=True,
+            subscriptions=[(topics.device(one.key, Leaf.REPLAY), 0) for one in devices],
             will=will(topics, settings.name),
+            on_message=self._hear,
             jitter=lambda: secrets.randbelow(1000) / 1000,
         )
         journal = Journal(settings.journal, stream=stream, boot=clock.boot)
@@ -108,6 +110,7 @@ class Poller:
             devices,
             stream=stream,
             ranges=journal.listed,
+            states=journal.states,
             tally=self.tally,
         )
         self._trackers = Trackers(devices, self.tally)
@@ -205,6 +208,9 @@ class Poller:
         """In the bus's thread: hand the poll over; what the filters want to know comes from the poll before."""
         self._recorder.offer(device, poll)
         return not poll.identity and self._trackers.wants_identity(device.key)
+
+    def _hear(self, delivery: Delivery) -> None:
+        self._publisher.hear(delivery)
 
     def _emit(self, device: Device, report: Report) -> None:
         self._recorder.offer(device, Arrival(report, time.monotonic()))

@@ -68,6 +68,12 @@ POLLER_HEALTH = _rows(
     HealthMetric(
         "poller_states_published_total", "counter", "States handed to the broker connection", ("device",)
     ),
+    HealthMetric(
+        "poller_states_replayed_total", "counter", "States sent again because somebody asked", ("device",)
+    ),
+    HealthMetric(
+        "poller_replays_refused_total", "counter", "Requests for states that the contract does not allow"
+    ),
     HealthMetric("poller_journal_rows", "gauge", "States in the journal"),
     HealthMetric("poller_journal_bytes", "gauge", "Size of the journal on disk"),
     HealthMetric("poller_journal_failures_total", "counter", "Commits that the disk refused"),

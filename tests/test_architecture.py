@@ -30,6 +30,7 @@ PURE = {
     "poller/kept.py",
     "poller/plan.py",
     "poller/points.py",
+    "poller/replay.py",
     "poller/seat.py",
     "poller/states.py",
     "poller/timetable.py",

@@ -31,9 +31,10 @@ from poller.profile import (
     profile_names,
 )
 from poller.publish import Publisher
-from readings.broker import Message
+from readings.broker import Delivery, Message
 from readings.health import BRIDGE_HEALTH, POLLER_HEALTH, HealthMetric, Tally, decode_health
 from readings.payload import (
+    Replay,
     decode_info,
     decode_journal,
     decode_replay,
@@ -201,10 +202,14 @@ def test_the_poller_publishes_as_the_topic_table_says():
         settings.devices,
         stream="k3f9",
         ranges=lambda _: (),
+        states=lambda *_: [DeviceState(0, "k3f9", 1, {})],
         tally=Tally(POLLER_HEALTH),
     )
     for device in settings.devices:
         publisher.send(device.key, DeviceState(None, "k3f9", None, {}))
+    publisher.attend(0.0)
+    replay = TOPICS.device(settings.devices[0].key, Leaf.REPLAY)
+    publisher.hear(Delivery(replay, encode_replay(Replay("k3f9", 1, 1)), False, 1, 0, 0))
     publisher.attend(0.0)
     said = [*broker.said, *publisher.farewell()]
     written = {}
@@ -216,7 +221,7 @@ def test_the_poller_publishes_as_the_topic_table_says():
         _, first, _, last = message.topic.split("/")
         assert written[kinds.get(first, first), last] == (message.retain, message.qos), message.topic
     assert {message.topic.split("/")[-1] for message in said} == {
-        "state", "availability", "info", "journal", "health"
+        "state", "availability", "info", "journal", "health", "history"
     }  # fmt: skip
 
 

@@ -118,6 +118,18 @@ def test_waiting_rows_get_their_time_without_a_new_reading(journal):
     assert journal.newest_ms == RELEASED_MS + 5000
 
 
+def test_no_two_states_of_a_device_have_one_time_whatever_the_clock_does(journal):
+    """A receiver keeps one value of a series at one time; the other would be lost."""
+    back = WallTime(offset_ms=RELEASED_MS - 2000, steady_since=0, is_trusted=True)
+    journal.commit([row(1), row(2), row(1, PUMP)], {}, TRUSTED)
+    journal.commit([row(3), row(4)], {}, back)
+    journal.commit([row(3.5)], {}, DOUBTED)
+    journal.commit([], {}, back)
+    times = [state.time_ms - RELEASED_MS for state in everything(journal)]
+    assert times == [1000, 2000, 1001, 2001, 1500]
+    assert [state.time_ms - RELEASED_MS for state in everything(journal, PUMP)] == [1000]
+
+
 def test_a_time_is_given_once(journal):
     journal.commit([row(5.0)], {}, TRUSTED)
     journal.commit([row(6.0)], {}, DOUBTED)

@@ -13,10 +13,17 @@ import pytest
 from poller.device import Device
 from poller.errors import JournalError
 from poller.profile import load_profile
-from poller.publish import Publisher, will
+from poller.publish import ANSWER_STATES, Publisher, will
 from readings.broker import Delivery, Message, Session
 from readings.health import POLLER_HEALTH, Tally, decode_health
-from readings.payload import StreamRange, decode_info, decode_journal, decode_state
+from readings.payload import (
+    Replay,
+    StreamRange,
+    decode_info,
+    decode_journal,
+    decode_state,
+    encode_replay,
+)
 from readings.reading import DeviceKey, DeviceState, Kind
 from readings.settings import MqttSettings
 from readings.topics import Topics
@@ -79,8 +86,12 @@ def make_stage(broker: FakeBroker | Session, *devices: Device) -> Stage:
             raise JournalError("it cannot be read")
         return listed[key]
 
+    def states(key: DeviceKey, stream: str, first: int, last: int) -> list[DeviceState]:
+        ranges(key)
+        return [state(seq) for seq in range(first, min(last, 700) + 1) if stream == "k3f9"]
+
     publisher = Publisher(
-        broker, Topics("heating"), "house", devices, stream="k3f9", ranges=ranges, tally=tally
+        broker, Topics("heating"), "house", devices, stream="k3f9", ranges=ranges, states=states, tally=tally
     )
     return Stage(broker, tally, listed, publisher)
 
@@ -184,6 +195,75 @@ def test_availability_is_offline_at_first_and_said_when_it_changes(stage):
         stage.publisher.set_online(METER.key, online=online)
     assert [one.payload for one in stage.broker.said] == [b"online", b"offline"]
     assert stage.tally.value("poller_device_up", device="wp") == 0
+
+
+def ask(stage: Stage, first: int, last: int, device: Device = METER, connection: int = 1) -> None:
+    payload = encode_replay(Replay("k3f9", first, last))
+    topic = f"heating/meter/{device.key.name}/replay"
+    stage.publisher.hear(Delivery(topic, payload, False, connection, 0, 0))
+
+
+def sent_again(stage: Stage) -> list[tuple[str, int]]:
+    """Device and number of what the next round sends again."""
+    stage.broker.said.clear()
+    stage.publisher.attend(2)
+    assert not any(one.retain or one.qos != 1 for one in stage.broker.said)
+    return [(one.topic.split("/")[2], json.loads(one.payload)["seq"]) for one in stage.broker.said]
+
+
+def test_what_is_asked_for_is_sent_again_as_history(stage):
+    stage.publisher.attend(0)
+    ask(stage, 3, 5)
+    assert stage.publisher.is_asked
+    assert sent_again(stage) == [("wp", 3), ("wp", 4), ("wp", 5)]
+    assert {one.topic for one in stage.broker.said} == {"heating/meter/wp/history"}
+    assert decode_state(stage.broker.said[0].payload) == state(3)
+    assert not stage.publisher.is_asked
+    assert stage.tally.value("poller_states_replayed_total", device="wp") == 3
+
+
+def test_devices_are_answered_in_turn_a_part_at_a_time():
+    stage = make_stage(FakeBroker(), METER, OTHER)
+    stage.publisher.attend(0)
+    ask(stage, 1, 200)
+    ask(stage, 1, 200)
+    ask(stage, 1, 3, OTHER)
+    parts = [sent_again(stage) for _ in range(4)]
+    assert [(part[0], part[-1]) for part in parts if part] == [
+        (("wp", 1), ("wp", ANSWER_STATES)),
+        (("house", 1), ("house", 3)),
+        (("wp", ANSWER_STATES + 1), ("wp", 200)),
+    ], "and what is asked for twice is sent once"
+
+
+def test_what_was_asked_for_on_an_ended_connection_is_forgotten(stage):
+    stage.publisher.attend(0)
+    ask(stage, 1, 200)
+    sent_again(stage)
+    stage.broker.is_connected = False
+    stage.publisher.attend(1)
+    assert not stage.publisher.is_asked
+    stage.broker.is_connected, stage.broker.connection = True, 2
+    ask(stage, 1, 5, connection=1)
+    stage.publisher.attend(1)
+    stage.publisher.attend(1)
+    assert sent_again(stage) == []
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b'{"stream":"k3f9","from":1,"to":201}', b"\xff"])
+def test_a_request_that_the_contract_does_not_allow_is_counted(stage, payload):
+    stage.publisher.attend(0)
+    stage.publisher.hear(Delivery("heating/meter/wp/replay", payload, False, 1, 0, 0))
+    assert sent_again(stage) == []
+    assert stage.tally.value("poller_replays_refused_total") == 1
+
+
+def test_a_journal_that_cannot_be_read_answers_nothing(stage):
+    stage.publisher.attend(0)
+    del stage.listed[METER.key]
+    ask(stage, 1, 5)
+    assert sent_again(stage) == []
+    assert not stage.publisher.is_asked
 
 
 @pytest.fixture

@@ -109,6 +109,7 @@ class Stage:
             [METER, SENSOR],
             stream=stream,
             ranges=self.journal.listed,
+            states=self.journal.states,
             tally=self.tally,
         )
         self.recorder = Recorder(
