@@ -59,6 +59,11 @@ class Piece:
     begin: int
     end: int
 
+    @property
+    def size(self) -> int:
+        """How many samples it has."""
+        return self.end - self.begin
+
     def halves(self) -> tuple["Piece", "Piece"]:
         """Two pieces instead of one.
 
@@ -174,4 +179,27 @@ def to_pieces(samples: int, limit: int = MAX_SAMPLES) -> tuple[Piece, ...]:
     >>> to_pieces(4100)
     (Piece(begin=0, end=2000), Piece(begin=2000, end=4000), Piece(begin=4000, end=4100))
     """
-    return tuple(Piece(begin, min(begin + limit, samples)) for begin in range(0, samples, limit))
+    return shorten((Piece(0, samples),), limit)
+
+
+def shorten(pieces: Iterable[Piece], limit: int) -> tuple[Piece, ...]:
+    """The same samples in pieces that are not longer than that."""
+    return tuple(
+        Piece(begin, min(begin + limit, piece.end))
+        for piece in pieces
+        for begin in range(piece.begin, piece.end, limit)
+    )
+
+
+def leave_out(batch: Batch, before_ms: int) -> tuple[Piece, ...]:
+    """What is left of a batch's pieces without the samples that are older than that."""
+    samples = batch.samples
+    left: list[Piece] = []
+    for piece in batch.pieces:
+        begin = piece.begin
+        for place in range(piece.begin, piece.end):
+            if samples[place].timestamp_ms < before_ms:
+                left.append(Piece(begin, place))
+                begin = place + 1
+        left.append(Piece(begin, piece.end))
+    return tuple(piece for piece in left if piece.begin < piece.end)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bridge.remote_write.connection import ReceiverSettings
+from bridge.remote_write.credentials import Secret
 from readings.errors import SettingsError
 from readings.settings import MqttSettings, load
 
@@ -39,15 +40,21 @@ class RemoteWriteTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     Attributes:
         labels: Constant labels for every series.
+        password_file: A file with the password, which may change while the bridge runs.
+        bearer_token_file: The same for the token.
         ca: A file with the certificate authority to trust instead of the system's.
+        metadata: Whether to tell the receiver what the metrics are, once a minute.
     """
 
     url: str
     labels: dict[Label, str] = {}
     username: str | None = None
     password: str | None = None
+    password_file: str | None = None
     bearer_token: str | None = None
+    bearer_token_file: str | None = None
     ca: str | None = None
+    metadata: bool = True
 
 
 class BridgeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -123,16 +130,22 @@ def _receiver(tables: tuple[RemoteWriteTable, ...], folder: Path) -> ReceiverSet
     table, place = tables[0], "remote_write[0]"
     try:
         url = urlsplit(table.url)
-        is_url = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        is_url = (
+            url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0 and url.path.isascii()
+        )
     except ValueError:
         is_url = False
     if not is_url:
         raise SettingsError(f"{place}.url: expected http://HOST:PORT/PATH or https://…, got {table.url!r}")
     if url.username is not None or url.password is not None:
         raise SettingsError(f"{place}.url: expected username and password as keys of their own")
-    if table.bearer_token is not None and table.username is not None:
+    for one in ("password", "bearer_token"):
+        if getattr(table, one) is not None and getattr(table, f"{one}_file") is not None:
+            raise SettingsError(f"{place}.{one}_file: expected either this or {one}")
+    has_token = table.bearer_token is not None or table.bearer_token_file is not None
+    if has_token and table.username is not None:
         raise SettingsError(f"{place}.bearer_token: expected either a token or a username")
-    if table.password is not None and table.username is None:
+    if (table.password is not None or table.password_file is not None) and table.username is None:
         raise SettingsError(f"{place}.username: expected one, there is a password")
     ca = None if table.ca is None else folder / table.ca
     try:
@@ -144,6 +157,19 @@ def _receiver(tables: tuple[RemoteWriteTable, ...], folder: Path) -> ReceiverSet
         labels=table.labels,
         username=table.username,
         password=table.password,
+        password_file=_secret_file(table.password_file, folder, f"{place}.password_file"),
         bearer_token=table.bearer_token,
+        bearer_token_file=_secret_file(table.bearer_token_file, folder, f"{place}.bearer_token_file"),
         ca=None if ca is None else str(ca),
+        metadata=table.metadata,
     )
+
+
+def _secret_file(name: str | None, folder: Path, place: str) -> Path | None:
+    if name is None:
+        return None
+    try:
+        Secret(folder / name)
+    except SettingsError as error:
+        raise SettingsError(f"{place}: {error}") from error
+    return folder / name

@@ -22,7 +22,7 @@ Sql = sqlite3.Connection
 
 _log = logging.getLogger(__name__)
 
-_VERSION = 1
+VERSION = 2
 """Of the tables below, kept as SQLite's `user_version`."""
 
 _TABLES = """
@@ -83,8 +83,15 @@ CREATE TABLE batch (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     runs TEXT NOT NULL,               -- [[stream, first, last, stream before, seq before], ...]
     pieces TEXT NOT NULL,             -- [[begin, end], ...] of its samples that are not settled yet
-    settled_s REAL                    -- on the clock that counts from the boot; NULL while it is under way
+    settled_s REAL,                   -- on the clock that counts from the boot; NULL while it is under way
+    aside INTEGER NOT NULL DEFAULT 0  -- 1 while others go before it, because the receiver fails at it
 );
+CREATE TABLE parked (                 -- states from the future
+    stream INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    since_ms INTEGER NOT NULL,        -- when that was found
+    PRIMARY KEY (stream, seq)
+) WITHOUT ROWID;
 CREATE TABLE quarantine (
     id INTEGER PRIMARY KEY,
     device TEXT NOT NULL,
@@ -94,10 +101,32 @@ CREATE TABLE quarantine (
     labels TEXT NOT NULL,
     value REAL,                       -- NULL is a stale marker
     time_ms INTEGER NOT NULL,
-    reason TEXT NOT NULL
+    reason TEXT NOT NULL,
+    resend INTEGER NOT NULL DEFAULT 0 -- 1 once somebody wants it to be sent again
 );
+CREATE UNIQUE INDEX quarantined_once ON quarantine (device, stream, seq, name, labels);
 CREATE TABLE note (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+
+_MIGRATIONS = {
+    1: """
+CREATE TABLE wanted (
+    stream INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (stream, first)
+) WITHOUT ROWID;
+ALTER TABLE stream RENAME COLUMN last TO listed;
+ALTER TABLE stream ADD COLUMN last INTEGER NOT NULL DEFAULT 0;
+UPDATE stream SET last = coalesce(listed, 0);
+ALTER TABLE stream DROP COLUMN listed;
+ALTER TABLE batch ADD COLUMN aside INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE parked (
+    stream INTEGER NOT NULL, seq INTEGER NOT NULL, since_ms INTEGER NOT NULL, PRIMARY KEY (stream, seq)
+) WITHOUT ROWID;
+ALTER TABLE quarantine ADD COLUMN resend INTEGER NOT NULL DEFAULT 0;
+DELETE FROM quarantine WHERE id NOT IN (SELECT max(id) FROM quarantine GROUP BY device, stream, seq, name, labels);
+CREATE UNIQUE INDEX quarantined_once ON quarantine (device, stream, seq, name, labels);
+""",
+}
+"""What turns the tables of a version into those of the next."""
 
 _PAGE_BYTES = 1024
 """A transaction writes whole pages and changes little in each: small ones write a third of what SQLite's usual 4096 do."""
@@ -194,12 +223,15 @@ class Database:
             raise damage
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
-            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={_VERSION}; COMMIT;")
-        elif version != _VERSION:
+            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={VERSION}; COMMIT;")
+        elif version > VERSION:
             raise StoreError(
-                f"{self._path}: expected tables of version {_VERSION}, it has {version}: "
+                f"{self._path}: expected tables of version {VERSION}, it has {version}: "
                 "start the release that made it, or name another folder"
             )
+        else:
+            for old in range(version, VERSION):
+                connection.executescript(f"BEGIN; {_MIGRATIONS[old]} PRAGMA user_version={old + 1}; COMMIT;")
 
     def _begin_anew(self, error: sqlite3.Error) -> None:
         self._connection.close()

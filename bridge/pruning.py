@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bridge.database import Database, Sql
-from bridge.outbox import runs_from
 from bridge.ranges import Range, Ranges, minus, single, union
+from bridge.rows import runs_from
 from bridge.store import read_ranges, write_ranges
 from readings.reading import DeviceKey, Kind
 

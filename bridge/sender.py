@@ -2,14 +2,26 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from bridge.batch import Batch
+from bridge.account import Account
+from bridge.batch import MAX_SAMPLES, Batch, Piece, shorten
 from bridge.errors import StoreError
+from bridge.horizon import Describes, Horizon
 from bridge.outbox import Outbox
 from bridge.remote_write.encode import encode
-from bridge.remote_write.outcome import Misconfigured, Outcome, Refused, RetryAfter, Sent
+from bridge.remote_write.outcome import (
+    Misconfigured,
+    Outcome,
+    Poison,
+    Refused,
+    RetryAfter,
+    Sent,
+    TooLarge,
+)
+from bridge.resend import resend
+from bridge.sample import Sample
 from readings.broker import waits
 from readings.health import Tally
 
@@ -23,21 +35,31 @@ PROBE_EVERY_S = 2.0
 PROBE_TIMEOUT_S = 2.0
 UNPARK_EVERY_S = 60.0
 STORE_WAIT_S = 5.0
-SAY_EVERY_S = 60.0
-"""How often a refusal is worth a line in the log."""
+RESENT_AT_ONCE = 200
+IDLE_S = 5.0
+"""How often to look for what was not announced by `wake`."""
+
+PATIENCE_S = 60.0
+"""For so long a request may fail while empty ones pass, before it is to blame itself."""
+
+LONE_PATIENCE_S = 0.05
+"""The same for one sample of a request that is to blame: it fails twice."""
+
+WITNESS_S = 30.0
+"""A sample is to blame only if the receiver took others this short a time ago: its disk may be full."""
+
+MOST_DOUBTS = 8
+"""Samples that fail without such a witness, before others are sent first to find one."""
 
 EMPTY = encode((), {})
 """A request without samples, which asks only whether the receiver takes requests."""
 
 
-class Receiver(Protocol):
+class Receiver(Describes, Protocol):
     """Where the samples go."""
 
     def post(self, body: bytes, timeout_s: float) -> Outcome:
         """Send one request."""
-
-    def late_window(self, timeout_s: float) -> str | None:
-        """How late a sample may be; empty for not at all, None when it cannot be asked."""
 
     def close(self) -> None:
         """End the connection."""
@@ -70,18 +92,28 @@ class Sender:
         self._outbox = outbox
         self._receiver = receiver
         self._labels = labels
-        self._tally = tally
+        self._account = Account(tally, wall_ms=wall_ms, monotonic=monotonic)
         self._wall_ms = wall_ms
         self._monotonic = monotonic
         self._jitter = jitter
         self._stopping = threading.Event()
         self._woken = threading.Event()
-        self._knows_window = False
+        self._horizon = Horizon(receiver, wall_ms=wall_ms, monotonic=monotonic)
+        self._limit = MAX_SAMPLES
         self._takes_empty = False
-        self._said_refusal_s = float("-inf")
-        self._said_state = ""
-        self.last_answer = ""
-        self.last_sent_ms: int | None = None
+        self._took_s = float("-inf")
+        self._aside_s = float("-inf")
+        self._suspects: set[int] = set()
+
+    @property
+    def last_answer(self) -> str:
+        """What the receiver last said, in words; empty before it said anything."""
+        return self._account.last_answer
+
+    @property
+    def last_sent_ms(self) -> int | None:
+        """When it last took samples."""
+        return self._account.last_sent_ms
 
     def wake(self) -> None:
         """There is something new in the store."""
@@ -97,14 +129,21 @@ class Sender:
         unparked_s = self._monotonic()
         store_trouble = ""
         while not self._stopping.is_set():
-            if self._monotonic() - unparked_s >= UNPARK_EVERY_S:
-                self._outbox.unpark()
-                unparked_s = self._monotonic()
             self._woken.clear()
             try:
-                batch = self._outbox.begin(self._wall_ms(), self._monotonic())
+                if self._monotonic() - unparked_s >= UNPARK_EVERY_S:
+                    unparked_s = self._monotonic()
+                    self._account.not_taken(
+                        self._outbox.unpark(self._wall_ms(), unparked_s),
+                        "ahead",
+                        "readings from the future",
+                        "ahead of the bridge's clock for a day; in quarantine",
+                    )
+                self._recall()
+                batch = self._outbox.begin(self._wall_ms(), self._monotonic(), self._limit)
                 if batch is not None:
                     self._deliver(batch)
+                self._resend()
                 store_trouble = ""
             except StoreError as error:
                 if str(error) != store_trouble and not self._stopping.is_set():
@@ -113,52 +152,135 @@ class Sender:
                 self._stopping.wait(STORE_WAIT_S)
                 continue
             if batch is None:
-                self._woken.wait(UNPARK_EVERY_S)
+                self._woken.wait(IDLE_S)
         self._receiver.close()
 
     def _deliver(self, batch: Batch) -> None:
-        """Send a batch piece by piece, until it is settled or the sender is stopped."""
+        """Send a batch piece by piece, until it is settled, set aside, or the sender is stopped."""
+        batch = self._without_old(batch)
         if not batch.pieces:
             self._outbox.settle_first(batch, self._monotonic())
-        may_be_there = batch.is_resumed
+        is_open = set(batch.pieces[:1]) if batch.is_resumed else set[Piece]()
+        doubts = 0
         while batch.pieces and not self._stopping.is_set():
             piece = batch.pieces[0]
             samples = batch.samples[piece.begin : piece.end]
-            outcome = self._post_until_known(encode(samples, self._labels), may_be_there=may_be_there)
+            outcome = self._post_until_known(
+                encode(samples, self._labels),
+                may_be_there=piece in is_open,
+                patience_s=self._patience_s(batch, len(samples)),
+            )
+            if isinstance(outcome, Poison):
+                self._suspects.add(batch.id)
+                is_open.add(piece)
             match outcome:
                 case None:
                     return
                 case Sent():
                     batch = self._outbox.settle_first(batch, self._monotonic())
                     self._count_sent(len(samples))
-                case Refused() if len(samples) > 1:
-                    batch = self._outbox.replace_first(batch, piece.halves())
-                case Refused(reason):
+                case TooLarge() if len(samples) > 1:
+                    self._limit = len(samples) // 2
+                    batch = self._outbox.arrange(batch, shorten(batch.pieces, self._limit))
+                case Refused() | Poison() if len(samples) > 1:
+                    batch = self._outbox.arrange(batch, (*piece.halves(), *batch.pieces[1:]))
+                    batch = self._without_old(batch)
+                case Poison() if self._monotonic() - self._took_s > WITNESS_S:
+                    doubts += 1
+                    batch = self._outbox.arrange(batch, (*batch.pieces[1:], piece))
+                    if doubts >= min(MOST_DOUBTS, len(batch.pieces)):
+                        if self._set_aside(batch):
+                            return
+                        self._wait_out(LONGEST_WAIT_S)
+                case Refused(reason) | TooLarge(reason) | Poison(reason):
                     batch = self._outbox.settle_first(batch, self._monotonic(), guilt=reason)
-                    self._tally.count("bridge_samples_refused_total", reason="refused")
-                    self._say_refused(f"{samples[0].series.name} at {samples[0].timestamp_ms}", reason)
-            may_be_there = False
+                    what = f"{samples[0].series.name} at {samples[0].timestamp_ms}"
+                    self._account.not_taken(1, "refused", what, f"{reason}; it is in quarantine")
 
-    def _post_until_known(self, body: bytes, *, may_be_there: bool) -> Sent | Refused | None:
+    def _patience_s(self, batch: Batch, samples: int) -> float:
+        if batch.id not in self._suspects:
+            return PATIENCE_S
+        return LONE_PATIENCE_S if samples == 1 else 0.0
+
+    def _without_old(self, batch: Batch) -> Batch:
+        """Leave out what is older than the receiver takes; it would fail at that for ever."""
+        left = self._horizon.left_of(batch)
+        if left == batch.pieces:
+            return batch
+        too_old = sum(piece.size for piece in batch.pieces) - sum(piece.size for piece in left)
+        rest = self._outbox.arrange(batch, left)
+        self._account.not_taken(
+            too_old, "too_old", f"{too_old} samples", "older than its out_of_order_time_window, left out"
+        )
+        return rest
+
+    def _set_aside(self, batch: Batch) -> bool:
+        """Send others first: if those pass, it is the batch, and if not, the receiver."""
+        is_aside = self._outbox.set_aside(batch)
+        if is_aside:
+            self._aside_s = self._monotonic()
+            self._account.say(
+                "the receiver fails at the oldest readings (%s); others go first", self.last_answer
+            )
+        return is_aside
+
+    def _recall(self) -> None:
+        """Come back to what was set aside: when the receiver took something since, or now and then."""
+        if (
+            self._aside_s < max(self._took_s, self._monotonic() - LONGEST_WAIT_S)
+            and not self._outbox.recall()
+        ):
+            self._aside_s = float("inf")
+
+    def _resend(self) -> None:
+        """Send again what somebody wants out of quarantine."""
+        # Few at a time: new readings go between.
+        due = self._outbox.quarantine.due(RESENT_AT_ONCE)
+        if due:
+            self._count_sent(resend(due, self._outbox.quarantine, self._try_once, self._wall_ms()))
+
+    def _try_once(self, samples: Sequence[Sample]) -> Outcome:
+        """Send samples of the quarantine once; where only they fail, that is a refusal."""
+        outcome = self._receiver.post(encode(samples, self._labels), REQUEST_TIMEOUT_S)
+        self._account.note(outcome)
+        if isinstance(outcome, RetryAfter) and outcome.is_failure and self._probe():
+            return Refused(outcome.reason)
+        return outcome
+
+    def _post_until_known(
+        self, body: bytes, *, may_be_there: bool, patience_s: float = PATIENCE_S
+    ) -> Sent | Refused | TooLarge | Poison | None:
         """Send one request, again and again while nobody knows what became of it; None when stopped."""
         pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
+        fails_alone_s = float("inf")
         while not self._stopping.is_set():
             outcome = self._receiver.post(body, REQUEST_TIMEOUT_S)
-            self._note(outcome)
             match outcome:
-                case Sent():
-                    return outcome
-                case Refused(_, is_repeat):
+                case Refused(_, is_repeat=True) if may_be_there:
                     # A receiver takes all of a request or nothing, so it has all of an earlier try of the same.
-                    return Sent() if is_repeat and may_be_there else outcome
-                case RetryAfter(_, seconds, is_open):
+                    self._account.count_request("already_there")
+                    return Sent()
+            self._account.note(outcome)
+            match outcome:
+                case Sent() | Refused() | TooLarge():
+                    return outcome
+                case Misconfigured():
+                    self._stopping.wait(CONFIGURATION_WAIT_S)
+                case RetryAfter(reason, seconds, is_open, is_failure):
                     may_be_there = may_be_there or is_open
+                    if is_failure:
+                        did_take, self._takes_empty = self._takes_empty, self._probe()
+                        now_s = self._monotonic()
+                        if not self._takes_empty:
+                            fails_alone_s = float("inf")
+                        elif now_s - (fails_alone_s := min(fails_alone_s, now_s)) >= patience_s:
+                            return Poison(reason)
+                        elif not did_take:
+                            pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
                     if seconds is None:
                         self._wait_out(next(pauses))
                     else:
                         self._stopping.wait(max(seconds, next(pauses)))
-                case Misconfigured():
-                    self._stopping.wait(CONFIGURATION_WAIT_S)
         return None
 
     def _wait_out(self, pause_s: float) -> None:
@@ -177,49 +299,11 @@ class Sender:
 
     def _probe(self) -> bool:
         outcome = self._receiver.post(EMPTY, PROBE_TIMEOUT_S)
-        self._tally.count("bridge_requests_total", outcome="probe")
+        self._account.count_request("probe")
         return isinstance(outcome, Sent)
 
     def _count_sent(self, samples: int) -> None:
-        self.last_sent_ms = self._wall_ms()
-        self._tally.count("bridge_samples_sent_total", by=samples)
-        self._tally.set("bridge_last_sent_timestamp_seconds", self.last_sent_ms / 1000)
-        if not self._knows_window:
-            self._knows_window = True
-            self._say_window()
-
-    def _say_window(self) -> None:
-        window = self._receiver.late_window(PROBE_TIMEOUT_S)
-        if window is None:
-            _log.info("the receiver does not say how late a sample may be; late ones may be refused")
-        elif window:
-            _log.info("the receiver takes samples that are up to %s late", window)
-        else:
-            _log.warning(
-                "the receiver has no out-of-order window: readings that come late may be refused;"
-                " set storage.tsdb.out_of_order_time_window to 14d in prometheus.yml"
-            )
-
-    def _note(self, outcome: Outcome) -> None:
-        """Count an answer, and log a change of state; refusals have lines of their own."""
-        match outcome:
-            case Sent():
-                kind, self.last_answer, level = "sent", "took the samples", logging.INFO
-            case RetryAfter(reason):
-                kind, self.last_answer, level = "retry", reason, logging.WARNING
-            case Misconfigured(reason):
-                kind, self.last_answer, level = "misconfigured", reason, logging.ERROR
-            case Refused(reason):
-                kind, self.last_answer, level = "refused", reason, logging.NOTSET
-        self._tally.count("bridge_requests_total", outcome=kind)
-        # The rest of the text may name times and series, and be another one each time.
-        state = self.last_answer.partition(":")[0]
-        if level and state != self._said_state:
-            self._said_state = state
-            _log.log(level, "receiver: %s", self.last_answer)
-
-    def _say_refused(self, what: str, reason: str) -> None:
-        now_s = self._monotonic()
-        if now_s - self._said_refusal_s >= SAY_EVERY_S:
-            self._said_refusal_s = now_s
-            _log.warning("the receiver refuses %s, it goes to quarantine: %s", what, reason)
+        if samples:
+            self._took_s = self._monotonic()
+            self._account.sent(samples)
+            self._horizon.say()

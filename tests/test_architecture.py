@@ -57,6 +57,7 @@ PURE = {
     "bridge/remote_write/encode.py",
     "bridge/remote_write/outcome.py",
     "bridge/remote_write/prometheus_pb2.py",
+    "bridge/remote_write/window.py",
     "simulator/bus.py",
     "simulator/devices.py",
     "simulator/errors.py",

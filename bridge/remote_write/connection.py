@@ -1,24 +1,24 @@
 """The connection to the receiver: one, kept alive, asked one thing at a time."""
 
-import base64
 import http.client
-import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-import msgspec
-
+from bridge.remote_write.credentials import Credentials, Secret
 from bridge.remote_write.encode import HEADERS
-from bridge.remote_write.outcome import Outcome, RetryAfter, judge
+from bridge.remote_write.outcome import Misconfigured, Outcome, RetryAfter, judge
+from bridge.remote_write.window import find_late_window, find_newest_ms
 
 _READ_BYTES = 65536
 """Of an answer; a receiver has no reason to say more."""
 
 _WRITE_PATH = "/api/v1/write"
 _CONFIG_PATH = "/api/v1/status/config"
+_FIGURES_PATH = "/api/v1/status/tsdb"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,21 @@ class ReceiverSettings:
 
     Attributes:
         labels: Constant labels that every series gets.
+        password_file: A file with the password; it is read again when it changes.
+        bearer_token_file: The same for the token.
         ca: A file with the certificate authority to trust instead of the system's.
+        metadata: Whether to tell what the metrics are.
     """
 
     url: str
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    password_file: Path | None = None
     bearer_token: str | None = field(default=None, repr=False)
+    bearer_token_file: Path | None = None
     ca: str | None = None
+    metadata: bool = True
 
     @property
     def shown(self) -> str:
@@ -59,45 +65,66 @@ class Connection:
     def __init__(self, settings: ReceiverSettings, now_s: Callable[[], float]) -> None:
         self._url = urlsplit(settings.url)
         self._now_s = now_s
-        self._headers = {**HEADERS, **_authorization(settings)}
-        self._context = (
-            ssl.create_default_context(cafile=settings.ca) if self._url.scheme == "https" else None
-        )
+        self._ca = settings.ca
+        self._credentials = _credentials(settings)
         self._http: http.client.HTTPConnection | None = None
 
     def post(self, body: bytes, timeout_s: float) -> Outcome:
         """Send one request and say what became of it."""
+        headers = self._credentials.headers()
+        outcome, status = self._post(body, headers, timeout_s)
+        if status == 401 and (changed := self._credentials.headers(anew=True)) != headers:
+            outcome, _ = self._post(body, changed, timeout_s)
+        return outcome
+
+    def _post(self, body: bytes, headers: Mapping[str, str], timeout_s: float) -> tuple[Outcome, int]:
         path = self._url.path or "/"
         if self._url.query:
             path += f"?{self._url.query}"
         try:
             connection = self._connected(timeout_s)
+        except ssl.SSLCertVerificationError as error:
+            self.close()
+            return Misconfigured(f"its certificate is not trusted: {error.verify_message}"), 0
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            return RetryAfter(f"cannot reach it: {_text(error)}")
+            return RetryAfter(f"cannot reach it: {_text(error)}"), 0
         try:
-            connection.request("POST", path, body, self._headers)
+            connection.request("POST", path, body, {**HEADERS, **headers})
             answer = connection.getresponse()
             said = answer.read(_READ_BYTES)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            return RetryAfter(f"no answer: {_text(error)}", is_open=True)
+            return RetryAfter(f"no answer: {_text(error)}", is_open=True, is_failure=True), 0
         if not answer.isclosed():
             self.close()
-        headers = {name.lower(): value for name, value in answer.getheaders()}
-        return judge(answer.status, headers, said, self._now_s())
+        named = {name.lower(): value for name, value in answer.getheaders()}
+        return judge(answer.status, named, said, self._now_s()), answer.status
 
     def late_window(self, timeout_s: float) -> str | None:
         """How late a sample may be, as Prometheus' configuration says ("14d"); empty for not at all.
 
         None when the receiver cannot be asked: it is another program, or does not show it.
         """
-        path = self._url.path.removesuffix(_WRITE_PATH) + _CONFIG_PATH
+        said = self._get(_CONFIG_PATH, timeout_s)
+        return None if said is None else find_late_window(said)
+
+    def newest_ms(self, timeout_s: float) -> int | None:
+        """The time of the newest sample that a Prometheus has; None when it cannot be asked."""
+        said = self._get(_FIGURES_PATH, timeout_s)
+        return None if said is None else find_newest_ms(said)
+
+    def _get(self, path: str, timeout_s: float) -> bytes | None:
+        """What a Prometheus says of itself."""
         if not self._url.path.endswith(_WRITE_PATH):
             return None
         try:
             connection = self._connected(timeout_s)
-            connection.request("GET", path, headers=self._headers)
+            connection.request(
+                "GET",
+                self._url.path.removesuffix(_WRITE_PATH) + path,
+                headers=dict(self._credentials.headers()),
+            )
             answer = connection.getresponse()
             said = answer.read(_READ_BYTES * 16)
         except (OSError, http.client.HTTPException):
@@ -105,7 +132,7 @@ class Connection:
             return None
         if not answer.isclosed():
             self.close()
-        return find_late_window(said) if answer.status == 200 else None
+        return said if answer.status == 200 else None
 
     def close(self) -> None:
         """End the connection; the next request makes a new one."""
@@ -116,10 +143,12 @@ class Connection:
     def _connected(self, timeout_s: float) -> http.client.HTTPConnection:
         if self._http is None:
             host, port = self._url.hostname or "", self._url.port
-            if self._context is None:
-                self._http = http.client.HTTPConnection(host, port, timeout=timeout_s)
+            if self._url.scheme == "https":
+                # Made anew for each connection: the file of the authority may have changed.
+                context = ssl.create_default_context(cafile=self._ca)
+                self._http = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
             else:
-                self._http = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=self._context)
+                self._http = http.client.HTTPConnection(host, port, timeout=timeout_s)
         if self._http.sock is None:
             self._http.timeout = timeout_s
             self._http.connect()
@@ -128,37 +157,13 @@ class Connection:
         return self._http
 
 
-class _Config(msgspec.Struct):
-    yaml: str
-
-
-class _ConfigAnswer(msgspec.Struct):
-    data: _Config
-
-
-def find_late_window(answer: bytes) -> str | None:
-    r"""Find the out-of-order window in Prometheus' own answer about its configuration.
-
-    >>> find_late_window(rb'{"data": {"yaml": "storage:\n  tsdb:\n    out_of_order_time_window: 2w\n"}}')
-    '2w'
-    >>> find_late_window(b'{"data": {"yaml": "global: {}"}}')
-    ''
-    """
-    try:
-        yaml = msgspec.json.decode(answer, type=_ConfigAnswer).data.yaml
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    found = re.search(r"^\s*out_of_order_time_window:\s*(\w+)", yaml, re.MULTILINE)
-    return "" if found is None or found[1] in {"0", "0s"} else found[1]
-
-
-def _authorization(settings: ReceiverSettings) -> dict[str, str]:
-    if settings.bearer_token is not None:
-        return {"Authorization": f"Bearer {settings.bearer_token}"}
-    if settings.username is not None:
-        pair = f"{settings.username}:{settings.password or ''}".encode()
-        return {"Authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
-    return {}
+def _credentials(settings: ReceiverSettings) -> Credentials:
+    password, token = settings.password_file, settings.bearer_token_file
+    return Credentials(
+        username=settings.username,
+        password=(settings.password or "") if password is None else Secret(password),
+        bearer_token=settings.bearer_token if token is None else Secret(token),
+    )
 
 
 def _text(error: Exception) -> str:

@@ -23,11 +23,13 @@ class RetryAfter:
         reason: For people.
         seconds: How long the receiver asked to be left alone, where it did.
         is_open: The receiver may have the samples all the same.
+        is_failure: It tried, and failed: that may be for what is in the request.
     """
 
     reason: str
     seconds: float | None = None
     is_open: bool = False
+    is_failure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,21 @@ class Refused:
     is_repeat: bool = False
 
 
-Outcome = Sent | RetryAfter | Misconfigured | Refused
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """The same samples may pass in smaller requests."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """This request fails for ever at a receiver that takes others: its samples are to blame."""
+
+    reason: str
+
+
+Outcome = Sent | RetryAfter | Misconfigured | Refused | TooLarge
 
 _CONFIGURATION = {
     401: "the receiver does not accept the user name, password or token",
@@ -74,7 +90,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now_s: float) ->
     >>> judge(204, {}, b"", 0.0)
     Sent()
     >>> judge(503, {"retry-after": "7"}, b"", 0.0)
-    RetryAfter(reason='503', seconds=7.0, is_open=False)
+    RetryAfter(reason='503', seconds=7.0, is_open=False, is_failure=True)
     """
     text = " ".join(body.decode("utf-8", "replace").split())[:_SHOWN]
     said = f"{status}: {text}" if text else str(status)
@@ -87,7 +103,9 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now_s: float) ->
     if status in {408, 429} or status >= 500 or status < 200:
         # 429 and 503 say that the request was turned away at the door; behind others it may have been taken.
         seconds = retry_after(headers.get("retry-after", ""), now_s)
-        return RetryAfter(said, seconds, is_open=status not in {429, 503})
+        return RetryAfter(said, seconds, is_open=status not in {429, 503}, is_failure=status != 429)
+    if status == 413:
+        return TooLarge(said)
     return Refused(said, is_repeat="out of order sample" in text or "duplicate sample" in text)
 
 

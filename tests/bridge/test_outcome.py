@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.remote_write.outcome import Misconfigured, Refused, RetryAfter, Sent, judge, retry_after
+from bridge.remote_write.outcome import Misconfigured, Refused, RetryAfter, Sent, TooLarge, judge, retry_after
 
 NOW_S = 1_795_406_706.0  # 2026-11-23T04:05:06Z
 
@@ -13,17 +13,17 @@ NOW_S = 1_795_406_706.0  # 2026-11-23T04:05:06Z
         (200, {}, b"", Sent()),
         (204, {}, b"", Sent()),
         (302, {"location": "/login"}, b"", Misconfigured("302 (it points to /login)")),
-        (500, {}, b"boom\n", RetryAfter("500: boom", is_open=True)),
-        (502, {}, b"", RetryAfter("502", is_open=True)),
-        (503, {}, b"Service Unavailable", RetryAfter("503: Service Unavailable")),
-        (503, {"retry-after": "2"}, b"", RetryAfter("503", 2.0)),
+        (500, {}, b"boom\n", RetryAfter("500: boom", is_open=True, is_failure=True)),
+        (502, {}, b"", RetryAfter("502", is_open=True, is_failure=True)),
+        (503, {}, b"Service Unavailable", RetryAfter("503: Service Unavailable", is_failure=True)),
+        (503, {"retry-after": "2"}, b"", RetryAfter("503", 2.0, is_failure=True)),
         (429, {"retry-after": "Mon, 23 Nov 2026 04:05:36 GMT"}, b"", RetryAfter("429", 30.0)),
         (429, {"retry-after": "soon"}, b"", RetryAfter("429")),
-        (408, {}, b"", RetryAfter("408", is_open=True)),
+        (408, {}, b"", RetryAfter("408", is_open=True, is_failure=True)),
         (400, {}, b"out of bounds", Refused("400: out of bounds")),
         (400, {}, b"out of order sample", Refused("400: out of order sample", is_repeat=True)),
         (400, {}, b"duplicate sample for timestamp", Refused("400: duplicate sample for timestamp", is_repeat=True)),
-        (413, {}, b"", Refused("413")),
+        (413, {}, b"", TooLarge("413")),
         (422, {}, b"\xff", Refused("422: \ufffd")),
     ],
 )  # fmt: skip

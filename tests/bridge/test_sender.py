@@ -257,7 +257,8 @@ def test_late_states_do_not_share_a_request_with_others(database, store, receive
 
 
 def test_what_is_ahead_of_the_clock_waits_and_holds_up_nothing(database, store, receiver, tally, monkeypatch):
-    monkeypatch.setattr(sender_module, "UNPARK_EVERY_S", 0.01)
+    for name in ("UNPARK_EVERY_S", "IDLE_S"):
+        monkeypatch.setattr(sender_module, name, 0.01)
     store.commit([*ready(2), state(3, time_ms=NOON_MS + 600_000), state(4, time_ms=NOON_MS + 4000)], NOON_MS)
     now = itertools.chain([NOON_MS] * 20, itertools.repeat(NOON_MS + 540_000))
     with sending(database, receiver, tally, now_ms=lambda: next(now)):
@@ -330,9 +331,12 @@ class Outage:
         if len(body) > 1:
             self.tries.append(self.clock.now_s)
         is_over = self.clock.now_s >= self.ends_s or (self.fails_at_samples and len(body) == 1)
-        return Sent() if is_over else RetryAfter("500")
+        return Sent() if is_over else RetryAfter("500", is_failure=self.fails_at_samples)
 
     def late_window(self, timeout_s: float) -> None:
+        return None
+
+    def newest_ms(self, timeout_s: float) -> None:
         return None
 
     def close(self) -> None:

@@ -338,7 +338,7 @@ class TestFile:
     def test_a_later_release_s_file_is_refused_and_left_alone(self, path, database):
         with database.transaction() as sql:
             sql.execute("PRAGMA user_version = 99")
-        with pytest.raises(StoreError, match="version 1, it has 99"):
+        with pytest.raises(StoreError, match="version 2, it has 99"):
             Database(path)
         assert path.exists()
 

@@ -1,0 +1,114 @@
+"""Stored states as rows of samples, each judged against the one before it."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+from bridge.arrival import MAX_SEQ
+from bridge.batch import Row, RowId, Run
+from bridge.database import Sql
+from bridge.sample import to_samples
+from readings.errors import PayloadError
+from readings.payload import Info, decode_info, decode_state
+from readings.reading import DeviceKey, DeviceState, Kind
+
+_CHUNK = 64
+"""States that are read at a time."""
+
+_MOST_INFOS = 100
+
+
+class Rows:
+    """Reads rows of one store, and remembers the announcements that name their samples."""
+
+    def __init__(self) -> None:
+        self._infos: dict[int, Info] = {}
+
+    def of(self, sql: Sql, run: Run) -> Iterator[Row]:
+        """The rows of a run, each judged against the one before it."""
+        kind, name = sql.execute(
+            "SELECT kind, device.name FROM stream JOIN device ON device.id = stream.device WHERE stream.id = ?",
+            (run.stream,),
+        ).fetchone()
+        device = DeviceKey(Kind(kind), name)
+        before, state_before = run.before, _read_state(sql, run.before)
+        following = run.first
+        while following <= run.last:
+            rows = sql.execute(
+                "SELECT seq, time_ms, info, payload FROM state WHERE stream = ? AND seq BETWEEN ? AND ?"
+                " ORDER BY seq LIMIT ?",
+                (run.stream, following, run.last, _CHUNK),
+            ).fetchall()
+            if not rows:
+                return
+            for seq, time_ms, info, payload in rows:
+                state = _decode(payload)
+                samples = to_samples(state, self._info(sql, info), state_before) if state else ()
+                yield Row(RowId(run.stream, seq), device, time_ms, samples, before)
+                before, state_before, following = RowId(run.stream, seq), state, seq + 1
+
+    def _info(self, sql: Sql, number: int) -> Info:
+        known = self._infos.get(number)
+        if known is None:
+            (payload,) = sql.execute("SELECT payload FROM info WHERE id = ?", (number,)).fetchone()
+            if len(self._infos) >= _MOST_INFOS:
+                self._infos.clear()
+            known = self._infos[number] = decode_info(payload)
+        return known
+
+
+def row_before(sql: Sql, stream: int, seq: int) -> RowId | None:
+    """The row before a place, of this stream or an earlier one, be it stored or removed."""
+    device, place, removed_stream, removed_seq = sql.execute(
+        "SELECT device.id, place, before_stream, before_seq FROM stream"
+        " JOIN device ON device.id = stream.device WHERE stream.id = ?",
+        (stream,),
+    ).fetchone()
+    earlier = sql.execute(
+        "SELECT id FROM stream WHERE device = ? AND place < ? ORDER BY place DESC", (device, place)
+    ).fetchall()
+    for one, below in ((stream, seq), *((number, MAX_SEQ + 1) for (number,) in earlier)):
+        (last,) = sql.execute(
+            "SELECT max(seq) FROM state WHERE stream = ? AND seq < ?", (one, below)
+        ).fetchone()
+        if one == removed_stream and removed_seq < below:
+            last = max(last or 0, removed_seq)
+        if last is not None:
+            return RowId(one, last)
+    return None
+
+
+def _read_state(sql: Sql, row: RowId | None) -> DeviceState | None:
+    if row is None:
+        return None
+    found = sql.execute(
+        "SELECT payload FROM state WHERE stream = ?1 AND seq = ?2"
+        " UNION ALL SELECT before_payload FROM device WHERE before_stream = ?1 AND before_seq = ?2",
+        (row.stream, row.seq),
+    ).fetchone()
+    return _decode(found[0]) if found else None
+
+
+def _decode(payload: bytes) -> DeviceState | None:
+    """A stored state; None for one that a later contract wrote and that is no state of ours."""
+    try:
+        return decode_state(payload)
+    except PayloadError:
+        return None
+
+
+def runs_to(runs: Sequence[Run]) -> str:
+    """What a batch holds, to be written down."""
+    return json.dumps(
+        [
+            [run.stream, run.first, run.last, *((run.before.stream, run.before.seq) if run.before else ())]
+            for run in runs
+        ]
+    )
+
+
+def runs_from(text: str) -> tuple[Run, ...]:
+    """What a batch holds, as it was written down."""
+    return tuple(
+        Run(stream, first, last, RowId(*before) if before else None)
+        for stream, first, last, *before in json.loads(text)
+    )
