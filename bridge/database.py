@@ -10,8 +10,8 @@ would wear an SD card for nothing.
 
 import logging
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import RLock
 
@@ -248,6 +248,44 @@ class Database:
             file = self._path.with_name(self._path.name + ending)
             if file.exists():
                 file.rename(aside.with_name(aside.name + ending))
+
+
+@contextmanager
+def visit(path: Path) -> Iterator[Callable[[], AbstractContextManager[Sql]]]:
+    """Use a file that the bridge may have open: it is neither made, mended nor brought up to date.
+
+    Returns:
+        How to begin a transaction.
+
+    Raises:
+        StoreError: There is no such file, or it is not of this release.
+    """
+    if not path.exists():
+        raise StoreError(f"{path}: there is no store yet; the bridge makes it at its first start")
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=10)
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+
+    @contextmanager
+    def transaction() -> Iterator[Sql]:
+        try:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: {error}") from error
+
+    try:
+        with transaction() as sql:
+            (version,) = sql.execute("PRAGMA user_version").fetchone()
+        if version != VERSION:
+            raise StoreError(
+                f"{path}: expected tables of version {VERSION}, it has {version}: start the bridge once"
+            )
+        yield transaction
+    finally:
+        connection.close()
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

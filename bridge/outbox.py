@@ -16,7 +16,7 @@ from bridge.quarantine import Quarantine, put
 from bridge.ranges import Range, Ranges, minus, single, union
 from bridge.rows import Rows, row_before, runs_from, runs_to
 from bridge.store import read_ranges, write_ranges
-from readings.payload import CONTRACT
+from readings.payload import CONTRACT, Info, decode_info
 from readings.reading import DeviceKey, Kind
 
 PARKED_MS = 86_400_000
@@ -174,6 +174,20 @@ class Outbox:
                 )
                 sql.executemany("DELETE FROM parked WHERE stream = ? AND seq = ?", old)
         return sum(len(row.samples) for row in rows)
+
+    def announced(self) -> tuple[Info, ...]:
+        """What each device's newest stream was announced with.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        with self._database.transaction() as sql:
+            rows = sql.execute(
+                "SELECT max(stream.id), payload FROM stream JOIN info ON info.id = stream.info"
+                " WHERE contract <= ? GROUP BY device",
+                (CONTRACT,),
+            ).fetchall()
+        return tuple(decode_info(payload) for _, payload in rows)
 
     def _catch_up_with_file(self, sql: Sql) -> None:
         """When the file is new to us, see whether it is from before a start of this host."""

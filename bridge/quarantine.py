@@ -5,7 +5,6 @@ the same file while the bridge runs, and only ever changes what is marked.
 """
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,8 +12,7 @@ from math import isnan
 from pathlib import Path
 
 from bridge.batch import Row
-from bridge.database import VERSION, Sql
-from bridge.errors import StoreError
+from bridge.database import Sql, visit
 from bridge.sample import STALE, Sample, Series
 from readings.payload import format_time
 
@@ -119,34 +117,8 @@ def open_quarantine(path: Path) -> Iterator[Quarantine]:
     Raises:
         StoreError: There is none, or it is another release's.
     """
-    if not path.exists():
-        raise StoreError(f"{path}: there is no store; the bridge makes it at its first start")
-    try:
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=10
-        )
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: {error}") from error
-
-    @contextmanager
-    def transaction() -> Iterator[Sql]:
-        try:
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-        except sqlite3.Error as error:
-            raise StoreError(f"{path}: {error}") from error
-
-    try:
-        with transaction() as sql:
-            (version,) = sql.execute("PRAGMA user_version").fetchone()
-        if version != VERSION:
-            raise StoreError(
-                f"{path}: expected tables of version {VERSION}, it has {version}: start the bridge once"
-            )
+    with visit(path) as transaction:
         yield Quarantine(transaction)
-    finally:
-        connection.close()
 
 
 def to_json(entries: Iterable[Quarantined]) -> str:

@@ -12,6 +12,7 @@ from bridge.asker import Asker
 from bridge.config import BridgeSettings
 from bridge.database import Database
 from bridge.errors import StoreError
+from bridge.explainer import Explainer
 from bridge.inbox import Inbox
 from bridge.latest import Latest
 from bridge.outbox import Outbox
@@ -74,6 +75,7 @@ class Bridge:
         self._store: Store | None = None
         self._subscriber: Subscriber | None = None
         self._sender: Sender | None = None
+        self._explainer: Explainer | None = None
         self._session: Session | None = None
         self.has_failed = False
         self._report = Report(
@@ -135,6 +137,8 @@ class Bridge:
         self._begin("store", self._subscriber.run)
         if self._sender is not None:
             self._begin("sender", self._sender.run)
+        if self._explainer is not None:
+            self._begin("explainer", self._explainer.run)
         self._begin("report", self._report_on)
         session.start()
 
@@ -145,6 +149,8 @@ class Bridge:
         self._inbox.close()
         if self._sender is not None:
             self._sender.stop()
+        if self._explainer is not None:
+            self._explainer.stop()
         for thread in self._threads:
             thread.join(STOP_WITHIN_S)
         if self._session is not None:
@@ -183,8 +189,11 @@ class Bridge:
         database = self._database = Database(self._settings.store)
         undo.callback(database.close)
         self._store = Store(database)
+        outbox = Outbox(database, boot=boot_id())
+        if receiver.metadata:
+            self._explainer = Explainer(outbox.announced, Connection(receiver, time.time), tally=self._tally)
         self._sender = Sender(
-            Outbox(database, boot=boot_id()),
+            outbox,
             Connection(receiver, time.time),
             labels=receiver.labels,
             tally=self._tally,

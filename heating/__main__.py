@@ -1,4 +1,4 @@
-"""The command line: `heating demo`, `heating run`, `heating check`, `heating profiles`."""
+"""The command line: `heating demo`, `heating run`, `heating check`, `heating profiles`, `heating quarantine`."""
 
 import argparse
 import logging
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bridge.config import read_config as read_bridge_config
 from bridge.errors import BridgeError
+from bridge.quarantine import open_quarantine, to_json, to_table
 from bridge.run import Bridge
 from heating.demo import Options, run_demo
 from heating.terminal import Terminal
@@ -117,6 +118,22 @@ def _profiles(options: argparse.Namespace) -> int:
     return 0
 
 
+def _quarantine(options: argparse.Namespace) -> int:
+    """Look at what the receiver refused, or change what becomes of it, also while the bridge runs."""
+    settings = read_bridge_config(options.config, os.environ)
+    with open_quarantine(settings.store) as quarantine:
+        if options.action == "list":
+            entries = quarantine.entries()
+            print(to_json(entries) if options.json else to_table(entries))
+            return 0
+        chosen = None if options.all else options.ids
+        if options.action == "drop":
+            print(f"{quarantine.drop(chosen)} dropped")
+        else:
+            print(f"{quarantine.resend(chosen)} will be sent again by the bridge")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="heating", description="Heating data: from Modbus over MQTT into Prometheus."
@@ -149,6 +166,24 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(do=_check)
     for command in (run, check):
         command.add_argument("--config", type=Path, default=Path("config.toml"), metavar="FILE")
+
+    quarantine = commands.add_parser("quarantine", help="the samples that the receiver refused")
+    actions = quarantine.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="show them")
+    listing.add_argument("--json", action="store_true", help="for programs")
+    for action in (
+        listing,
+        actions.add_parser("resend", help="send them again"),
+        actions.add_parser("drop", help="forget them for ever"),
+    ):
+        if action is not listing:
+            which = action.add_mutually_exclusive_group(required=True)
+            which.add_argument(
+                "ids", nargs="*", type=int, default=[], metavar="ID", help="as the list shows it"
+            )
+            which.add_argument("--all", action="store_true", help="all of them")
+        action.add_argument("--config", type=Path, default=Path("config.toml"), metavar="FILE")
+    quarantine.set_defaults(do=_quarantine)
 
     profiles = commands.add_parser("profiles", help="the device models that are known")
     profiles.add_argument(

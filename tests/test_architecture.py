@@ -55,6 +55,7 @@ PURE = {
     "bridge/trace.py",
     "bridge/verdict.py",
     "bridge/remote_write/encode.py",
+    "bridge/remote_write/metadata.py",
     "bridge/remote_write/outcome.py",
     "bridge/remote_write/prometheus_pb2.py",
     "bridge/remote_write/window.py",

@@ -1,6 +1,7 @@
 """A strict receiver: takes remote write 1.0 to the letter, and answers as a test tells it."""
 
 import math
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ Labels = tuple[tuple[str, str], ...]
 def samples_of(body: bytes) -> dict[tuple[Labels, int], str]:
     """The samples of a request, as hexadecimal, after checking everything that 1.0 asks of it."""
     request = WriteRequest.FromString(snappy.uncompress(body))
+    assert not (request.metadata and request.timeseries), "metadata goes in requests of its own"
     assert not unknown_fields.UnknownFieldSet(request), "nothing that 1.0 does not know"
     found: dict[tuple[Labels, int], str] = {}
     series: set[Labels] = set()
@@ -53,11 +55,13 @@ class Receiver:
     """Listens on a port of this machine, a free one unless told otherwise.
 
     `script` answers the request of that number (from 0, empty ones not
-    counted) with that body; without it every request is taken.
+    counted) with that body; without it every request is taken. `gate` looks
+    at the headers of every request before that.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, context: ssl.SSLContext | None = None) -> None:
         self.bodies: list[bytes] = []
+        self.metadata: list[WriteRequest] = []
         self.faults: list[str] = []
         self.kept: dict[tuple[Labels, int], str] = {}
         self.writes: list[tuple[Labels, int]] = []
@@ -65,8 +69,11 @@ class Receiver:
         self.empties = 0
         self.authorizations: set[str | None] = set()
         self.script: Callable[[int, bytes], Answer] = lambda _number, _body: Answer()
+        self.gate: Callable[[dict[str, str]], Answer | None] = lambda _headers: None
         self.empty_answer = Answer()
+        self.metadata_answer = Answer()
         self.config = b""
+        self.figures = b""
         self._lock = threading.Lock()
         receiver = self
 
@@ -86,8 +93,9 @@ class Receiver:
                 self._say(answer)
 
             def do_GET(self) -> None:
-                found = self.path == "/api/v1/status/config" and receiver.config
-                self._say(Answer(200, body=receiver.config) if found else Answer(404))
+                pages = {"/api/v1/status/config": receiver.config, "/api/v1/status/tsdb": receiver.figures}
+                found = pages.get(self.path)
+                self._say(Answer(200, body=found) if found else Answer(404))
 
             def _say(self, answer: Answer) -> None:
                 self.send_response(answer.status)
@@ -102,7 +110,10 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/api/v1/write"
+        if context is not None:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        scheme = "http" if context is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}/api/v1/write"
 
     def take(self, headers: dict[str, str], body: bytes) -> Answer:
         with self._lock:
@@ -112,6 +123,13 @@ class Receiver:
                 self.faults.append(str(fault))
                 return Answer(400, body=str(fault).encode())
             self.authorizations.add(headers.get("Authorization"))
+            answer = self.gate(headers)
+            if answer is not None:
+                return answer
+            request = WriteRequest.FromString(snappy.uncompress(body))
+            if request.metadata:
+                self.metadata.append(request)
+                return self.metadata_answer
             if not samples:
                 self.empties += 1
                 return self.empty_answer

@@ -1,0 +1,73 @@
+"""Tells the receiver once a minute what the metrics are, beside the samples and never in their way."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from bridge.errors import StoreError
+from bridge.remote_write.metadata import encode_metadata, to_families
+from bridge.remote_write.outcome import Outcome, Sent
+from readings.health import Tally
+from readings.payload import Info
+
+_log = logging.getLogger(__name__)
+
+EVERY_S = 60.0
+TIMEOUT_S = 10.0
+
+
+class Receiver(Protocol):
+    """Where the metadata goes."""
+
+    def post(self, body: bytes, timeout_s: float) -> Outcome:
+        """Send one request."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
+class Explainer:
+    """Sends metadata until it is stopped.
+
+    Nothing of it is kept or repeated: the next minute brings all of it again.
+
+    Args:
+        infos: What the devices announce.
+        receiver: Where to, on a connection of its own.
+        tally: The bridge's counts.
+    """
+
+    def __init__(self, infos: Callable[[], Iterable[Info]], receiver: Receiver, *, tally: Tally) -> None:
+        self._infos = infos
+        self._receiver = receiver
+        self._tally = tally
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """End `run`, as soon as the request under way is answered."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Send until stopped."""
+        while not self._stopping.wait(EVERY_S):
+            try:
+                self.send()
+            except StoreError as error:
+                _log.debug("no metadata: %s", error)  # whoever stores or sends says so aloud
+        self._receiver.close()
+
+    def send(self) -> None:
+        """Tell all of it once.
+
+        Raises:
+            StoreError: The announcements cannot be read.
+        """
+        for body in encode_metadata(to_families(self._infos())):
+            outcome = self._receiver.post(body, TIMEOUT_S)
+            self._tally.count(
+                "bridge_requests_total",
+                outcome="metadata" if isinstance(outcome, Sent) else "metadata_failed",
+            )
+            if not isinstance(outcome, Sent):
+                return

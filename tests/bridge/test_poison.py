@@ -1,0 +1,203 @@
+"""A request that fails for ever at a receiver that takes others; time passes only while somebody waits or posts."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from bridge.database import Database
+from bridge.outbox import MOST_ASIDE, Outbox
+from bridge.remote_write.outcome import Outcome, RetryAfter, Sent, TooLarge
+from bridge.sender import Sender
+from bridge.store import Store
+from readings.health import BRIDGE_HEALTH, Tally
+from tests.bridge.receiver import samples_of
+from tests.bridge.states import NOON_MS, ready, state
+
+ANSWER_S = 0.02
+FAILED = RetryAfter("500: too old sample", is_open=True, is_failure=True)
+
+
+class World:
+    """A sender, its store, a receiver, and what happens at which second."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.store = Store(database)
+        self.now_s = 0.0
+        self.events: dict[float, Callable[[], None]] = {}
+        self.guilty: Callable[[int], bool] = lambda _seconds: False
+        self.is_full = False
+        self.kept: dict[int, float] = {}
+        self.bodies: list[bytes] = []
+        self.tally = Tally(BRIDGE_HEALTH)
+        self.sender = self.new_sender()
+
+    def new_sender(self) -> Sender:
+        sender = Sender(
+            Outbox(self.database, boot="1"),
+            self,
+            labels={},
+            tally=self.tally,
+            wall_ms=lambda: NOON_MS + 3_000_000 + int(self.now_s * 1000),
+            monotonic=lambda: self.now_s,
+            jitter=lambda: 0.0,
+        )
+        sender._stopping.wait = self.pass_time
+        sender._woken.wait = self.pass_time
+        return sender
+
+    def pass_time(self, seconds: float = 0.0) -> bool:
+        self.now_s += seconds
+        for at in sorted(one for one in self.events if one <= self.now_s):
+            self.events.pop(at)()
+        return self.sender._stopping.is_set()
+
+    def run(self, seconds: float) -> None:
+        self.events[self.now_s + seconds] = self.sender.stop
+        self.sender.run()
+        self.sender = self.new_sender()
+
+    def take(self, seq: int) -> None:
+        self.store.commit([state(seq)], NOON_MS)
+
+    def post(self, body: bytes, timeout_s: float) -> Outcome:
+        self.pass_time(ANSWER_S)
+        times = [(time - NOON_MS) // 1000 for _, time in samples_of(body)]
+        if times:
+            self.bodies.append(body)
+        if times and (self.is_full or any(self.guilty(one) for one in times)):
+            return FAILED
+        for one in times:
+            self.kept.setdefault(one, self.now_s)
+        return Sent()
+
+    def late_window(self, timeout_s: float) -> str | None:
+        return None
+
+    def newest_ms(self, timeout_s: float) -> int | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+    def quarantined(self) -> list[int]:
+        with self.database.transaction() as sql:
+            return [seq for (seq,) in sql.execute("SELECT seq FROM quarantine ORDER BY seq")]
+
+
+@pytest.fixture
+def world(tmp_path) -> Iterator[World]:
+    database = Database(tmp_path / "store.sqlite")
+    yield World(database)
+    database.close()
+
+
+@pytest.mark.parametrize("guilty", [[777], [1], [2000], [1, 2, 3, 4, 5], [3, 900, 901, 1999]])
+def test_the_guilty_are_found_and_newer_data_flows_within_5_minutes(world, guilty):
+    world.guilty = lambda seconds: seconds in guilty
+    world.store.commit(ready(2000), NOON_MS)
+    world.events[10] = lambda: world.take(2001)
+    world.run(400)
+    assert world.quarantined() == guilty
+    assert sorted(world.kept) == [seq for seq in range(1, 2002) if seq not in guilty]
+    assert world.kept[2001] < 300
+    assert world.tally.value("bridge_samples_refused_total", reason="refused") == len(guilty)
+
+
+@pytest.mark.parametrize("count", [1, 5, 2000])
+def test_where_all_of_a_batch_is_guilty_others_go_first_and_bear_witness(world, count):
+    """Nothing of it passes, so only what comes after can tell whether the receiver works at all."""
+    world.guilty = lambda seconds: seconds <= count
+    world.store.commit(ready(count), NOON_MS)
+    for seq in range(count + 1, count + 21):
+        world.events[10 + 40 * (seq - count)] = lambda seq=seq: world.take(seq)
+    world.run(1200)
+    assert world.kept[count + 1] < 300
+    assert sorted(world.kept) == list(range(count + 1, count + 21))
+    assert world.quarantined() == list(range(1, count + 1))
+
+
+def test_a_receiver_whose_disk_is_full_takes_empty_requests_and_nothing_is_condemned(world):
+    """For hours every request with samples fails; all of them arrive when there is room again."""
+    world.is_full = True
+    world.store.commit(ready(300), NOON_MS)
+    for seq in range(301, 601):
+        world.events[30.0 * (seq - 300)] = lambda seq=seq: world.take(seq)
+    room_s = 9_500
+
+    def make_room() -> None:
+        world.is_full = False
+
+    world.events[room_s] = make_room
+    world.run(room_s + 200)
+    assert world.quarantined() == []
+    assert sorted(world.kept) == list(range(1, 601))
+    assert max(world.kept.values()) < room_s + 100
+    assert len(world.bodies) < room_s / 5, "it is not hammered meanwhile"
+
+
+def test_batches_that_step_aside_are_few(world):
+    world.is_full = True
+    world.store.commit(ready(50), NOON_MS)
+    for seq in range(51, 151):
+        world.events[100.0 * (seq - 50)] = lambda seq=seq: world.take(seq)
+    world.run(10_000)
+    with world.database.transaction() as sql:
+        assert sql.execute("SELECT count(*) FROM batch WHERE aside").fetchone() == (MOST_ASIDE,)
+
+
+def test_what_stepped_aside_is_not_forgotten_by_a_restart(world):
+    world.is_full = True
+    world.store.commit(ready(20), NOON_MS)
+    world.events[100] = lambda: world.take(21)
+    world.run(110)
+    world.is_full = False
+    world.run(100)
+    assert sorted(world.kept) == list(range(1, 22))
+    assert world.quarantined() == []
+
+
+def test_a_receiver_that_is_away_is_not_a_request_that_fails(world):
+    """Empty requests fail as well: nothing is split, the request stays as it is."""
+    taken = world.post
+
+    def away(body: bytes, timeout_s: float) -> Outcome:
+        answer = taken(body, timeout_s)
+        return FAILED if world.now_s < 3600 else answer
+
+    world.post = away
+    world.store.commit(ready(100), NOON_MS)
+    world.run(3700)
+    assert len(set(world.bodies)) == 1
+    assert sorted(world.kept) == list(range(1, 101))
+
+
+def test_too_large_requests_are_halved_and_the_size_is_remembered(world):
+    taken = world.post
+    sizes = []
+
+    def small(body: bytes, timeout_s: float) -> Outcome:
+        if samples := samples_of(body):
+            sizes.append(len(samples))
+        return TooLarge("413") if len(samples) > 300 else taken(body, timeout_s)
+
+    world.post = small
+    world.store.commit(ready(3000), NOON_MS)
+    world.run(10)
+    assert sizes[:4] == [2000, 1000, 500, 250]
+    assert max(sizes[4:]) == 250
+    assert sorted(world.kept) == list(range(1, 3001))
+    assert world.quarantined() == []
+
+
+def test_one_sample_that_is_too_large_alone_goes_to_quarantine(world):
+    taken = world.post
+    world.post = lambda body, timeout_s: (
+        TooLarge("413")
+        if samples_of(body) and NOON_MS + 2000 in {time for _, time in samples_of(body)}
+        else taken(body, timeout_s)
+    )
+    world.store.commit(ready(3), NOON_MS)
+    world.run(10)
+    assert world.quarantined() == [2]
+    assert sorted(world.kept) == [1, 3]
