@@ -141,12 +141,21 @@ def find_impossible(
         if isinstance(reading, NoNumber):
             if reading is not NoNumber.SENTINEL:
                 found[name] = Reason(reading.value)
-        elif bounds is not None and not bounds[0] <= reading <= bounds[1]:
-            voltage = poll.get(rules[name].live_when or "")
-            is_dead = isinstance(voltage, int | float) and abs(voltage) < DEAD_BELOW_V
-            if not is_dead:
-                found[name] = Reason.IMPOSSIBLE
+        elif (
+            bounds is not None
+            and not bounds[0] <= reading <= bounds[1]
+            and not _is_dead(rules, poll, rules[name].live_when)
+        ):
+            found[name] = Reason.IMPOSSIBLE
     return found
+
+
+def _is_dead(rules: Mapping[str, Rules], poll: Mapping[str, Decoded], phase: str | None) -> bool:
+    """Whether a phase has no voltage; one that no meter can show proves nothing."""
+    if phase is None or phase not in poll:
+        return False
+    voltage = check(rules[phase], poll[phase])
+    return isinstance(voltage, int | float) and abs(voltage) < DEAD_BELOW_V
 
 
 def _doubt(rules: Rules, memory: Memory, number: int | float) -> Reason | None:
