@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint format lock clean
+.PHONY: help demo test test-long test-docker bench lint format lock clean
 
 help:            ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -15,6 +15,12 @@ demo: $(VENV)/.demo   ## a simulated heating house, broker, poller, bridge and (
 
 test: $(VENV)/.dev    ## the test suite; what needs a server that this machine lacks is skipped and counted
 	@$(BIN)/python -m pytest -m "not long" $(ARGS)
+
+test-long: $(VENV)/.dev    ## the long tests: 100,000 reads with all faults, 2,000 over sockets and the like; some minutes
+	@$(BIN)/python -m pytest -m "long and not docker" $(ARGS)
+
+test-docker: $(VENV)/.dev  ## the tests that need a Docker engine
+	@$(BIN)/python -m pytest -m docker $(ARGS)
 
 bench: $(VENV)/.demo  ## what the parts cost, in ten minutes; ARGS="bridge disk" measures only these
 	@$(BIN)/python -m bench $(ARGS)
