@@ -22,7 +22,7 @@ test-long: $(VENV)/.dev    ## the long tests: 100,000 reads with all faults, 2,0
 test-docker: $(VENV)/.dev  ## the tests that need a Docker engine
 	@$(BIN)/python -m pytest -m docker $(ARGS)
 
-bench: $(VENV)/.demo  ## what the parts cost, in ten minutes; ARGS="bridge disk" measures only these
+bench: $(VENV)/.demo  ## what the parts cost, in eight minutes; ARGS="bridge disk" measures only these
 	@$(BIN)/python -m bench $(ARGS)
 
 lint: $(VENV)/.dev    ## ruff and mypy --strict
