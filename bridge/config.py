@@ -142,6 +142,8 @@ def _receiver(tables: tuple[RemoteWriteTable, ...], folder: Path) -> ReceiverSet
     for one in ("password", "bearer_token"):
         if getattr(table, one) is not None and getattr(table, f"{one}_file") is not None:
             raise SettingsError(f"{place}.{one}_file: expected either this or {one}")
+    if table.bearer_token is not None and not table.bearer_token.isprintable():
+        raise SettingsError(f"{place}.bearer_token: expected one line of text")
     has_token = table.bearer_token is not None or table.bearer_token_file is not None
     if has_token and table.username is not None:
         raise SettingsError(f"{place}.bearer_token: expected either a token or a username")

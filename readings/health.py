@@ -141,9 +141,14 @@ BRIDGE_HEALTH = _rows(
     HealthMetric("bridge_store_failures_total", "counter", "Commits that the disk refused"),
     HealthMetric("bridge_samples_sent_total", "counter", "Samples that the receiver took"),
     HealthMetric(
-        "bridge_samples_refused_total", "counter", "Samples that the receiver refused for good", ("reason",)
+        "bridge_samples_refused_total",
+        "counter",
+        "Samples that will not be sent, by reason: refused, too_old, ahead",
+        ("reason",),
     ),
-    HealthMetric("bridge_requests_total", "counter", "Remote-write requests by outcome", ("outcome",)),
+    HealthMetric(
+        "bridge_requests_total", "counter", "Remote-write requests by what came of them", ("outcome",)
+    ),
     HealthMetric(
         "bridge_last_sent_timestamp_seconds",
         "gauge",

@@ -3,7 +3,8 @@
 Every program reads the same TOML file and takes the tables that concern it.
 An environment variable `HEATING_<TABLE>__<KEY>` overrides a key
 (`HEATING_MQTT__HOST`, `HEATING_BUS__0__CONNECT` for the first `[[bus]]`);
-with `_FILE` at its end it names a file that holds the value, for secrets.
+with `_FILE` at its end it names a file that holds the value, for secrets
+(where the table itself has a key of that name, it sets that key).
 """
 
 import re
@@ -97,7 +98,7 @@ def describe(error: msgspec.ValidationError) -> str:
 
 def _override(tables: dict[str, Any], form: type[msgspec.Struct], variable: str, value: str) -> None:
     path = variable.removeprefix(PREFIX).lower().split("__")
-    if path[-1].endswith("_file"):
+    if path[-1].endswith("_file") and not _is_key(form, path, variable):
         path[-1] = path[-1].removesuffix("_file")
         try:
             value = Path(value).read_text(encoding="utf-8").strip()
@@ -122,6 +123,17 @@ def _override(tables: dict[str, Any], form: type[msgspec.Struct], variable: str,
 
 def _is_number(step: str) -> bool:
     return step.isascii() and step.isdecimal()
+
+
+def _is_key(form: type[msgspec.Struct], path: list[str], variable: str) -> bool:
+    """Whether the file has such a key: one that itself names a file is no way to say another one."""
+    kind: Any = form
+    try:
+        for step in path:
+            kind = _kind_of(kind, step, variable)
+    except SettingsError:
+        return False
+    return kind is not Any
 
 
 def _kind_of(kind: Any, step: str, variable: str) -> Any:

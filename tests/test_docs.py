@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bridge.config import BridgeFile
+from bridge.config import BridgeFile, RemoteWriteTable
 from heating.__main__ import _parser
 from poller.config import PollerFile, read_config
 from poller.decode import NoNumber, decode_number, decode_point
@@ -295,6 +295,11 @@ def test_a_field_that_an_example_reads_exists():
 def test_every_key_of_a_profile_is_explained(heading, form):
     explained = first_cells("docs/profiles.md", heading)
     assert sorted(explained) == sorted(one.encode_name for one in msgspec.structs.fields(form))
+
+
+def test_every_key_of_a_receiver_is_explained():
+    explained = first_cells("docs/remote-write.md", "The keys of `[[remote_write]]`")
+    assert explained == [one.encode_name for one in msgspec.structs.fields(RemoteWriteTable)]
 
 
 def test_the_profiles_that_are_there_are_listed():

@@ -46,7 +46,18 @@ def test_secrets_come_from_files(tmp_path):
     (tmp_path / "token").write_text("abc\n")
     settings = read(tmp_path, RECEIVER, HEATING_REMOTE_WRITE__0__BEARER_TOKEN_FILE=str(tmp_path / "token"))
     assert settings.receiver is not None
-    assert settings.receiver.bearer_token == "abc"
+    assert settings.receiver.bearer_token_file == tmp_path / "token", "so it is read again when it changes"
+
+
+def test_files_of_secrets_lie_beside_the_configuration(tmp_path):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "password").write_text("abc\n")
+    settings = read(
+        tmp_path, RECEIVER + 'username = "me"\npassword_file = "secrets/password"\nmetadata = false\n'
+    )
+    assert settings.receiver is not None
+    assert settings.receiver.password_file == tmp_path / "secrets" / "password"
+    assert settings.receiver.metadata is False
 
 
 @pytest.mark.parametrize(
@@ -72,6 +83,24 @@ def test_secrets_come_from_files(tmp_path):
         (RECEIVER + "labels = {'__name__' = 'x'}", "remote_write[0].labels"),
         (RECEIVER + "password = 'x'", "remote_write[0].username: expected one"),
         (RECEIVER + "username = 'x'\nbearer_token = 'y'", "remote_write[0].bearer_token: expected either"),
+        (
+            RECEIVER + "username = 'x'\nbearer_token_file = 'y'",
+            "remote_write[0].bearer_token: expected either",
+        ),
+        (RECEIVER + "password_file = 'x'", "remote_write[0].username: expected one"),
+        (
+            RECEIVER + "username = 'x'\npassword = 'y'\npassword_file = 'z'",
+            "remote_write[0].password_file: expected either this or password",
+        ),
+        (
+            RECEIVER + "bearer_token = 'y'\nbearer_token_file = 'z'",
+            "remote_write[0].bearer_token_file: expected either this or bearer_token",
+        ),
+        (RECEIVER + "username = 'x'\npassword_file = 'nowhere'", "remote_write[0].password_file: "),
+        (RECEIVER + "bearer_token_file = 'config.toml'", "expected one line of text"),
+        (RECEIVER + 'bearer_token = "a\\nb"', "remote_write[0].bearer_token: expected one line of text"),
+        (RECEIVER + "metadata = 'no'", "remote_write[0].metadata: expected"),
+        ("[[remote_write]]\nurl = 'http://h/ä'", "remote_write[0].url: expected http://HOST:PORT/PATH"),
         (RECEIVER + "ca = 'nowhere.pem'", "remote_write[0].ca: expected a file with certificates"),
         (RECEIVER + "ca = 'config.toml'", "remote_write[0].ca: expected a file with certificates"),
     ],
