@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from poller.blocks import FailureReason
 from poller.config import BusSettings
+from poller.resolver import Resolver
 from poller.transport import CONNECT_TIMEOUT_S, ReadError
 from readings.health import Tally
 
@@ -22,14 +23,28 @@ MAX_UNREAD_BYTES = 65536
 class Line:
     """One connection at a time, and the bytes that came over it.
 
+    Args:
+        settings: Where the gateway is.
+        tally: Where connections and failures are counted.
+        monotonic: Seconds of a clock that never jumps.
+        resolver: Finds the gateway's address.
+
     Attributes:
         buffer: What has come and nobody has taken yet.
     """
 
-    def __init__(self, settings: BusSettings, *, tally: Tally, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: BusSettings,
+        *,
+        tally: Tally,
+        monotonic: Callable[[], float],
+        resolver: Resolver | None = None,
+    ) -> None:
         self.buffer = bytearray()
         self._name = settings.name
         self._address = (settings.host, settings.port)
+        self._resolver = resolver or Resolver(*self._address)
         self._tally = tally
         self._monotonic = monotonic
         self._socket: socket.socket | None = None
@@ -43,7 +58,7 @@ class Line:
         return self._socket is not None
 
     def connect(self) -> None:
-        """Have a connection; after a failure the next attempt waits.
+        """Have a connection, within `CONNECT_TIMEOUT_S` in all; after a failure the next attempt waits.
 
         Raises:
             ReadError: There is none (`UNREACHABLE`).
@@ -54,7 +69,7 @@ class Line:
         if (left_s := self._connect_at - self._monotonic()) > 0:
             raise ReadError(FailureReason.UNREACHABLE, f"{host}:{port}: next attempt in {left_s:.1f} s")
         try:
-            self._socket = socket.create_connection(self._address, timeout=CONNECT_TIMEOUT_S)
+            self._socket = self._open(self._monotonic() + CONNECT_TIMEOUT_S)
         except OSError as error:
             self._connect_at = self._monotonic() + min(FIRST_BACK_OFF_S * 2**self._refusals, MAX_BACK_OFF_S)
             self._refusals += 1
@@ -121,6 +136,24 @@ class Line:
                 self.buffer += data
         except BlockingIOError:
             return
+
+    def _open(self, deadline: float) -> socket.socket:
+        """Try the gateway's addresses in turn; the time that one costs the next one does not have."""
+        failure: OSError = TimeoutError("timed out")
+        for endpoint in self._resolver.endpoints(CONNECT_TIMEOUT_S):
+            if (left_s := deadline - self._monotonic()) <= 0:
+                break
+            connection = socket.socket(endpoint.family, socket.SOCK_STREAM)
+            try:
+                connection.settimeout(left_s)
+                connection.connect(endpoint.address)
+            except OSError as error:
+                connection.close()
+                self._resolver.has_failed(endpoint)
+                failure = error
+            else:
+                return connection
+        raise failure
 
     def _connection(self) -> socket.socket:
         if self._socket is None:
