@@ -195,7 +195,12 @@ class Session:
         pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
         while not self._stopping.is_set():
             began = time.monotonic()
-            if self._connect_once() and time.monotonic() - began >= HOLDS_S:
+            try:
+                is_accepted = self._connect_once()
+            except Exception as error:  # noqa: BLE001  # the thread's outermost loop: nobody else would connect again
+                is_accepted = False
+                self._note(f"a mistake in this program: {error!r}", error)
+            if is_accepted and time.monotonic() - began >= HOLDS_S:
                 pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
             self._stopping.wait(next(pauses))
 
@@ -209,14 +214,16 @@ class Session:
         except (OSError, ValueError) as error:
             self._note(f"cannot reach {self._settings.host}:{self._settings.port}: {error}")
             return False
-        client.loop_start()
-        while not (ended.wait(0.2) or self._stopping.is_set()):
-            pass
-        if self._stopping.is_set():
-            client.disconnect()
-            ended.wait(1.0)
-        self._client = None
-        client.loop_stop()
+        try:
+            client.loop_start()
+            while not (ended.wait(0.2) or self._stopping.is_set()):
+                pass
+            if self._stopping.is_set():
+                client.disconnect()
+                ended.wait(1.0)
+        finally:
+            self._client = None
+            client.loop_stop()
         if accepted.is_set():
             self._on_disconnect()
             if not self._stopping.is_set():
@@ -283,12 +290,12 @@ class Session:
         client.on_disconnect = disconnected
         return client
 
-    def _note(self, trouble: str) -> None:
-        """Log a change of state once."""
+    def _note(self, trouble: str, error: Exception | None = None) -> None:
+        """Log a change of state once; of a mistake where it is too."""
         if trouble == self._trouble:
             return
         if trouble:
-            _log.warning("broker: %s", trouble)
+            _log.log(logging.ERROR if error else logging.WARNING, "broker: %s", trouble, exc_info=error)
         else:
             _log.info("broker: connected to %s:%s", self._settings.host, self._settings.port)
         self._trouble = trouble

@@ -131,6 +131,18 @@ def test_a_mistake_in_a_callback_costs_the_connection_and_not_the_session(mqtt_s
         wait_until(lambda: clumsy.connection >= 2)
 
 
+def test_the_thread_that_connects_outlives_a_mistake(mosquitto: Server, mqtt_settings, caplog):
+    """Nobody watches it: without it the program would be offline until somebody starts it again."""
+    with session(mqtt_settings, "clumsy", on_disconnect=lambda: 1 / 0) as clumsy:
+        wait_until(lambda: clumsy.is_connected)
+        mosquitto.kill()
+        wait_until(lambda: "ZeroDivisionError" in clumsy.trouble)
+        mosquitto.start()
+        wait_until(lambda: clumsy.connection == 2)
+        assert clumsy.trouble == ""
+    assert "Traceback" in caplog.text, "so that it can be found"
+
+
 def test_a_late_acknowledgement_acknowledges_nothing(mosquitto: Server, mqtt_settings, inbox):
     """A broker that has forgotten the session counts its packets anew: the same number is another message."""
     durable = {"subscriptions": [("late/#", 1)], "on_message": inbox.put, "clean": False}
