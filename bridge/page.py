@@ -167,12 +167,13 @@ def _store(status: BridgeStatus) -> str:
             for number, what in (
                 (one.waiting, "wait"),
                 (one.missing, "not here yet"),
+                (one.given_up, "lost before they came here"),
                 (one.unreadable, "for a newer bridge"),
             )
             if number
         )
         for key, one in sorted(status.devices.items())
-        if one.waiting or one.missing or one.unreadable
+        if one.waiting or one.missing or one.given_up or one.unreadable
     ]
     return _part("Store", "on", "works", [content, *behind])
 

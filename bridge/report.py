@@ -70,6 +70,6 @@ class Report:
         self._tally.set("bridge_store_rows", status.store_rows)
         self._tally.set("bridge_store_bytes", status.store_bytes)
         self._tally.set("bridge_broker_connected", not status.broker_trouble)
-        is_complete = not (status.waiting or status.missing or status.store_trouble)
+        is_complete = not (status.waiting or status.missing or status.given_up or status.store_trouble)
         self._tally.set("bridge_data_complete", is_complete)
         return status

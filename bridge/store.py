@@ -319,18 +319,19 @@ class _Group:
         """Give a stream that ended unannounced the announcement of the one after it.
 
         An announcement is retained, so one that came and went while the bridge
-        was away is gone; without another one its states would wait for ever.
+        was away is gone; without another one its states would wait for ever. A
+        stream that is announced and not listed yet is the run that has just begun.
         """
         later: tuple[int, int] | None = None
-        for stream, name, info, contract in self._sql.execute(
-            "SELECT stream.id, stream.name, info.id, contract FROM stream"
+        for stream, name, place, info, contract in self._sql.execute(
+            "SELECT stream.id, stream.name, place, info.id, contract FROM stream"
             " JOIN device ON device.id = stream.device LEFT JOIN info ON info.id = stream.info"
-            " WHERE kind = ? AND device.name = ? AND place IS NOT NULL ORDER BY place DESC",
+            " WHERE kind = ? AND device.name = ? ORDER BY place IS NULL DESC, place DESC, stream.id DESC",
             (device.kind, device.name),
         ).fetchall():
             if info is not None:
                 later = info, contract
-            elif later is not None:
+            elif later is not None and place is not None:
                 self._announce(stream, later[0])
                 if (known := self._streams.get((device, name))) is not None:
                     known.info, known.contract = later

@@ -90,6 +90,13 @@ def _judge_backlog(status: BridgeStatus, now_ms: int, zone: tzinfo) -> Verdict |
             f"{missing} not arrived yet",
             "The poller has them in its journal, and the bridge asks for them.",
         )
+    if status.given_up:
+        return Verdict(
+            "wait",
+            f"Complete but for {show_count(status.given_up, 'reading', 'readings')}",
+            "The poller no longer has them: its journal was full or too old when the bridge came back,"
+            " or a power cut took them.",
+        )
     return None
 
 

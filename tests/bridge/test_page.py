@@ -161,6 +161,7 @@ def backlog(**numbers: int) -> BridgeStatus:
             "1 reading waits for Prometheus since 22 Nov, 11:05",
         ),
         (backlog(missing=812), "wait", "812 readings have not arrived yet"),
+        (backlog(given_up=3), "wait", "Complete but for 3 readings The poller no longer has them"),
         (backlog(unreadable=5), "bad", "5 readings need a newer bridge"),
         (
             BridgeStatus(receiver="http://x", broker_trouble="cannot reach localhost:1883: refused"),

@@ -1,0 +1,329 @@
+"""Whatever is killed, cut, restored, filled or set wrong, and in whatever order: nothing is lost.
+
+Random histories of the world in `world.py`. In the end everything is up and
+left in peace; then what the journal holds is with the receiver, once, under
+its time. Each rule of the protocol is switched off once, and the model finds out.
+"""
+
+import logging
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from bridge import batch, gaps, store
+from bridge.asking import Asking
+from bridge.catchup import Known, note_list
+from bridge.outbox import Outbox
+from bridge.ranges import Range, minus, place_streams
+from bridge.subscribe import Subscriber
+from poller import journal_rows, publish
+from readings.reading import DeviceKey, Kind
+from tests.model import world
+from tests.model.world import DEVICES, BrokenPromiseError, World
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - faster than a disk, and a unique folder is made in it
+
+
+class History(RuleBasedStateMachine):
+    """What may happen, one step at a time."""
+
+    name_stream = staticmethod("run {}".format)
+
+    def __init__(self) -> None:
+        super().__init__()
+        root = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+        self.world = World(Path(tempfile.mkdtemp(dir=root, prefix="heating-")), self.name_stream)
+
+    @rule(device=st.integers(0, 2), times=st.integers(1, 4), has_value=st.booleans())
+    def poll(self, device, times, has_value):
+        for number in range(times):
+            self.world.poll(DEVICES[device], has_value=has_value or number > 0)
+
+    @rule(messages=st.integers(1, 12))
+    def messages_arrive(self, messages):
+        self.world.move(messages)
+
+    @rule(seconds=st.sampled_from([0.2, 2, 6, 12, 61]))
+    def the_bridge_works(self, seconds):
+        self.world.now_s += seconds
+        self.world.bridge.work()
+
+    @rule(batches=st.integers(1, 3))
+    def the_bridge_sends(self, batches):
+        self.world.bridge.send(batches)
+
+    @rule(seconds=st.sampled_from([1, 12, 61]), rounds=st.integers(1, 4))
+    def all_is_well_for_a_while(self, seconds, rounds):
+        for _ in range(rounds):
+            self.world.round(seconds)
+
+    @rule(seconds=st.sampled_from([130, 700, 2000]))
+    def time_passes(self, seconds):
+        self.world.may_be_late = True
+        self.world.now_s += seconds
+
+    @rule(steps=st.integers(0, 6))
+    def the_poller_is_killed(self, steps):
+        self.world.poller.fuse.left = steps
+        for device in DEVICES[:2]:
+            self.world.poll(device, has_value=True)
+        self.world.poller.kill()
+
+    @precondition(lambda self: self.world.poller.journal is None)
+    @rule(is_connected=st.booleans())
+    def the_poller_starts(self, is_connected):
+        self.world.poller.start()
+        if is_connected:
+            self.world.connect()
+
+    @rule(lost=st.integers(0, 5), error_s=st.sampled_from([0, -3600, 900]), synchronised=st.booleans())
+    def the_poller_s_power_is_cut(self, lost, error_s, synchronised):
+        self.world.may_be_late = True
+        self.world.poller.cut_power(lost)
+        self.world.poller.clocks.error_ms = error_s * 1000
+        self.world.poller.clocks.synchronised = synchronised
+
+    @rule(steps=st.integers(0, 12), is_sending=st.booleans())
+    def the_bridge_is_killed(self, steps, is_sending):
+        self.world.bridge.fuse.left = steps
+        if is_sending:
+            self.world.bridge.send(2)
+        else:
+            self.world.bridge.receive(5)
+            self.world.bridge.work()
+        self.world.bridge.kill()
+
+    @precondition(lambda self: self.world.bridge.database is None)
+    @rule(is_connected=st.booleans())
+    def the_bridge_starts(self, is_connected):
+        self.world.bridge.start()
+        if is_connected:
+            self.world.connect()
+
+    @rule(lost=st.integers(0, 4))
+    def the_bridge_s_power_is_cut(self, lost):
+        self.world.may_be_late = True
+        self.world.bridge.cut_power(lost)
+
+    @rule()
+    def the_poller_s_connection_ends(self):
+        self.world.poller.wire.cut()
+
+    @rule()
+    def the_bridge_s_connection_ends(self):
+        self.world.bridge.leave()
+
+    @rule()
+    def they_connect(self):
+        self.world.connect()
+
+    @rule()
+    def the_broker_writes_its_memory(self):
+        self.world.broker.remember()
+
+    @rule(age=st.one_of(st.none(), st.integers(0, 3)))
+    def the_broker_is_killed(self, age):
+        """With what it last wrote, with something older, or with nothing at all."""
+        if age is not None:
+            self.world.may_be_late = True
+        self.world.broker.restart(age)
+
+    @rule(is_full=st.booleans())
+    def the_poller_s_disk(self, is_full):
+        self.world.poller.disk.is_full = is_full
+
+    @rule(is_full=st.booleans())
+    def the_bridge_s_disk(self, is_full):
+        self.world.bridge.disk.is_full = is_full
+
+    @rule(seconds=st.sampled_from([-5, -2, 3, -400, 900]))
+    def the_poller_s_clock_jumps(self, seconds):
+        self.world.may_be_late = True
+        self.world.poller.clocks.error_ms += seconds * 1000
+
+    @rule(synchronised=st.booleans())
+    def the_poller_s_clock_follows_a_time_server(self, synchronised):
+        if synchronised and self.world.poller.clocks.error_ms:
+            self.world.may_be_late = True
+            self.world.poller.clocks.error_ms = 0
+        self.world.poller.clocks.synchronised = synchronised
+
+    def teardown(self):
+        try:
+            self.world.heal()
+            self.world.check()
+        finally:
+            self.world.close()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Thousands of deaths make many lines."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def play(
+    history: type[History], examples: int, *, steps: int = 40, phases: tuple[Phase, ...] = tuple(Phase)
+) -> None:
+    with quiet():
+        run_state_machine_as_test(
+            history,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                deadline=None,
+                database=None,
+                report_multiple_bugs=False,
+                phases=phases,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+
+
+def test_nothing_is_lost():
+    play(History, 250)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_nothing_is_lost_in_ten_thousand_histories():
+    play(History, 10_000)
+
+
+# Each rule switched off
+
+
+def never_ask(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Asking, "next", lambda *_, **__: [])
+
+
+def learn_nothing_from_lists(patch: pytest.MonkeyPatch) -> None:
+    def only_first(known: Known, listed: Range, *, is_live: bool) -> Known:
+        return replace(known, first=known.first or listed[0])
+
+    patch.setattr(store, "note_list", only_first)
+
+
+def list_only_on_connect(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(publish, "LIST_EVERY_S", 1e9)
+
+
+def give_a_number_twice(patch: pytest.MonkeyPatch) -> None:
+    """One stream for all runs, that goes on after what the journal has: a power cut makes it repeat itself."""
+    start = world.PollerHost.start
+
+    def go_on(host: world.PollerHost) -> None:
+        host.world.name_stream = "run".format
+        start(host)
+        for name, _, seq in host.rows():
+            key = DeviceKey(Kind.METER, name)
+            host.journal._last[key] = max(seq, host.journal._last.get(key, 0))
+
+    patch.setattr(world.PollerHost, "start", go_on)
+
+
+def never_want_again(patch: pytest.MonkeyPatch) -> None:
+    def for_ever(known: Known, listed: Range, *, is_live: bool) -> Known:
+        told = note_list(known, listed, is_live=is_live)
+        return replace(told, wanted=minus(told.wanted, known.given_up))
+
+    patch.setattr(store, "note_list", for_ever)
+
+
+def never_give_up(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(store, "note_list", lambda known, listed, is_live: note_list(known, listed, is_live=False))
+    patch.setattr(store, "pass_over", lambda known: known)
+
+
+def pass_unlisted_streams_by(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(store._Group, "_pass_over", lambda *_: [])
+
+
+def let_two_states_have_one_time(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(journal_rows, "next_free", lambda time_ms, taken: time_ms)
+
+
+def mix_late_samples_with_others(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(batch._Lane, "ascends_to", lambda *_: True)
+
+
+def wait_for_no_gap(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(gaps, "WAIT_S", 0.0)
+
+
+def cut_requests_anew(patch: pytest.MonkeyPatch) -> None:
+    begin = Outbox.begin
+
+    def begin_anew(outbox: Outbox, *args: float) -> batch.Batch | None:
+        with outbox._database.transaction() as sql:
+            sql.execute("DELETE FROM batch WHERE settled_s IS NULL")
+        return begin(outbox, *args)
+
+    patch.setattr(Outbox, "begin", begin_anew)
+
+
+def notice_no_reboot(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(world, "Outbox", lambda database, boot: Outbox(database, boot="always the same"))
+
+
+def place_streams_backwards(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(store, "place_streams", lambda places, listed: place_streams(places, list(listed)[::-1]))
+
+
+def send_the_future(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(batch, "AHEAD_MS", 10**12)
+
+
+def forget_announcements_when_the_disk_is_full(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Subscriber, "_keep_announcements", lambda *_: None)
+
+
+def store_what_is_there_already(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(store._Stream, "has", lambda *_: False)
+
+
+FOUND_SOON = (never_ask, learn_nothing_from_lists, pass_unlisted_streams_by, let_two_states_have_one_time)
+FOUND_LATER = (
+    list_only_on_connect,
+    give_a_number_twice,
+    never_want_again,
+    never_give_up,
+    mix_late_samples_with_others,
+    wait_for_no_gap,
+    cut_requests_anew,
+    notice_no_reboot,
+    place_streams_backwards,
+    send_the_future,
+    forget_announcements_when_the_disk_is_full,
+    store_what_is_there_already,
+)
+
+
+def expect_failure(mutant: Callable[[pytest.MonkeyPatch], None], patch: pytest.MonkeyPatch) -> None:
+    mutant(patch)
+    with pytest.raises((BrokenPromiseError, sqlite3.IntegrityError)):
+        play(History, 10_000, phases=(Phase.generate,))
+
+
+@pytest.mark.parametrize("mutant", FOUND_SOON, ids=lambda one: one.__name__)
+def test_without_one_of_its_rules_a_promise_is_broken(mutant, monkeypatch):
+    expect_failure(mutant, monkeypatch)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("mutant", FOUND_LATER, ids=lambda one: one.__name__)
+def test_without_another_one_a_promise_is_broken_too(mutant, monkeypatch):
+    expect_failure(mutant, monkeypatch)
