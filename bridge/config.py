@@ -1,6 +1,5 @@
 """The bridge's part of the configuration file."""
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import msgspec
 from bridge.remote_write.connection import ReceiverSettings
 from bridge.remote_write.credentials import Secret
 from readings.errors import SettingsError
-from readings.settings import MqttSettings, load
+from readings.settings import MqttSettings, find_ca, load
 
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
 Label = Annotated[str, msgspec.Meta(pattern="^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$")]
@@ -94,7 +93,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> BridgeSettings:
     file = load(path, BridgeFile, environ)
     try:
         return BridgeSettings(
-            mqtt=file.mqtt,
+            mqtt=msgspec.structs.replace(file.mqtt, ca=find_ca(file.mqtt.ca, path.parent, "mqtt.ca")),
             name=file.bridge.name,
             store=path.parent / file.bridge.data / "store.sqlite",
             store_age_s=file.bridge.store_days * 86400,
@@ -149,11 +148,6 @@ def _receiver(tables: tuple[RemoteWriteTable, ...], folder: Path) -> ReceiverSet
         raise SettingsError(f"{place}.bearer_token: expected either a token or a username")
     if (table.password is not None or table.password_file is not None) and table.username is None:
         raise SettingsError(f"{place}.username: expected one, there is a password")
-    ca = None if table.ca is None else folder / table.ca
-    try:
-        ssl.create_default_context(cafile=ca)
-    except OSError as error:
-        raise SettingsError(f"{place}.ca: expected a file with certificates, got {table.ca!r}") from error
     return ReceiverSettings(
         url=table.url,
         labels=table.labels,
@@ -162,7 +156,7 @@ def _receiver(tables: tuple[RemoteWriteTable, ...], folder: Path) -> ReceiverSet
         password_file=_secret_file(table.password_file, folder, f"{place}.password_file"),
         bearer_token=table.bearer_token,
         bearer_token_file=_secret_file(table.bearer_token_file, folder, f"{place}.bearer_token_file"),
-        ca=None if ca is None else str(ca),
+        ca=find_ca(table.ca, folder, f"{place}.ca"),
         metadata=table.metadata,
     )
 

@@ -13,7 +13,7 @@ from poller.errors import ProfileError
 from poller.profile import load_profile
 from readings.errors import ReadingsError, SettingsError
 from readings.reading import DeviceKey
-from readings.settings import MqttSettings, load
+from readings.settings import MqttSettings, find_ca, load
 
 KEEP_ALIVE_S = 15
 """The longest interval of a device that stops when nobody asks it; the LG waits 20 s and more."""
@@ -126,10 +126,11 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         devices = tuple(_device(one, f"device[{place}]", buses) for place, one in enumerate(file.device))
         _refuse_twins("device", "name", [one.name for one in file.device])
         _refuse_twins("device", "unit", [f"unit {one.unit} on bus {one.bus}" for one in file.device])
+        ca = find_ca(file.mqtt.ca, path.parent, "mqtt.ca")
     except (ReadingsError, ProfileError) as error:
         raise SettingsError(f"{path}: {error}") from error
     return PollerSettings(
-        mqtt=file.mqtt,
+        mqtt=msgspec.structs.replace(file.mqtt, ca=ca),
         name=file.poller.name,
         journal=path.parent / file.poller.data / "journal.sqlite",
         journal_age_s=file.poller.journal_days * 86400,

@@ -8,6 +8,7 @@ with `_FILE` at its end it names a file that holds the value, for secrets
 """
 
 import re
+import ssl
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +30,8 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The `[mqtt]` table: the broker, and the root that both sides of the bus share.
 
     Attributes:
-        ca: A file with the certificate authority to trust; TLS is on when it is given or `tls` is true.
+        ca: A file with the certificate authority to trust, relative to the configuration file;
+            TLS is on when it is given or `tls` is true.
         keepalive: Seconds after which a silent connection is given up.
     """
 
@@ -77,6 +79,26 @@ def load(path: Path, form: type[_T], environ: Mapping[str, str]) -> _T:
         return msgspec.convert(tables, form)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path}: {describe(error)}") from error
+
+
+def find_ca(name: str | None, folder: Path, place: str) -> str | None:
+    """Where a file with a certificate authority is.
+
+    Args:
+        name: What the configuration says, relative to its folder.
+        folder: That folder.
+        place: The key that says it.
+
+    Raises:
+        SettingsError: There is no such file, or no certificate in it.
+    """
+    if name is None:
+        return None
+    try:
+        ssl.create_default_context(cafile=folder / name)
+    except OSError as error:
+        raise SettingsError(f"{place}: expected a file with certificates, got {name!r}") from error
+    return str(folder / name)
 
 
 def describe(error: msgspec.ValidationError) -> str:

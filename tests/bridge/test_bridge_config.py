@@ -64,6 +64,7 @@ def test_files_of_secrets_lie_beside_the_configuration(tmp_path):
     ("text", "said"),
     [
         ("[bridge]\nnam = 1", "bridge.nam: unknown key"),
+        ("[mqtt]\nca = 'nowhere.pem'", "mqtt.ca: expected a file with certificates, got 'nowhere.pem'"),
         ("[brigde]\n", "brigde: unknown key"),
         ("[bridge]\nname = 'Ä'", "bridge.name: expected"),
         ("[bridge]\nstore_mb = 0", "bridge.store_mb: expected"),

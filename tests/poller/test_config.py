@@ -1,6 +1,7 @@
 """The configuration: what it means, and that every mistake stops the start with one line."""
 
 import json
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from poller.device import Device, describe_device
 from poller.profile import load_profile
 from readings.errors import SettingsError
 from readings.reading import DeviceKey, Kind
+from tests.conftest import needs
 
 GOOD = """
 [mqtt]
@@ -108,6 +110,16 @@ MISTAKES = [
         'root = "a/#"',
         "mqtt: root 'a/#': expected topic levels without '+', '#', '$' and empty levels",
     ),
+    (
+        'host = "broker"',
+        'ca = "nowhere.pem"',
+        "mqtt.ca: expected a file with certificates, got 'nowhere.pem'",
+    ),
+    (
+        'host = "broker"',
+        'ca = "config.toml"',
+        "mqtt.ca: expected a file with certificates, got 'config.toml'",
+    ),
     ("baud = 9600", 'baud = "fast"', "bus[0].baud: expected `int`, got `str`"),
     ("baud = 9600", "baud = -1", "bus[0].baud: expected `int` >= 0"),
     ('name = "rs485"', 'name = "RS 485"', f"bus[0].name: {NO_NAME}"),
@@ -186,6 +198,15 @@ def test_a_mistake_is_one_line_that_names_file_key_and_expectation(tmp_path, goo
     with pytest.raises(SettingsError) as error:
         read_config(path, {})
     assert str(error.value) == f"{path}: {says}"
+
+
+def test_the_brokers_certificate_lies_beside_the_configuration(tmp_path):
+    make = [needs("openssl"), "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=house"]
+    subprocess.run(
+        [*make, "-keyout", "key.pem", "-out", "ca.pem"], cwd=tmp_path, check=True, capture_output=True
+    )
+    settings = read_config(write(tmp_path, GOOD.replace('host = "broker"', 'ca = "ca.pem"')), {})
+    assert settings.mqtt.ca == str(tmp_path / "ca.pem")
 
 
 def test_a_field_that_the_profile_has_not_is_answered_with_those_that_it_has(tmp_path):
