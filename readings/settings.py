@@ -10,7 +10,7 @@ with `_FILE` at its end it names a file that holds the value, for secrets
 import re
 import ssl
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -22,6 +22,9 @@ from readings.topics import Topics
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 PREFIX = "HEATING_"
+
+SECRETS = frozenset({"password", "bearer_token"})
+"""Keys whose value is never said."""
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
@@ -75,6 +78,8 @@ def load(path: Path, form: type[_T], environ: Mapping[str, str]) -> _T:
     for name, value in sorted(environ.items()):
         if name.startswith(PREFIX) and "__" in name:
             _override(tables, form, name, value)
+    if place := next(_zero_bytes(tables), None):
+        raise SettingsError(f"{path}: {place}: expected text without a zero byte")
     try:
         return msgspec.convert(tables, form)
     except msgspec.ValidationError as error:
@@ -118,10 +123,28 @@ def describe(error: msgspec.ValidationError) -> str:
     return f"{place}: {message[0].lower()}{message[1:]}" if place else message[0].lower() + message[1:]
 
 
+def _zero_bytes(value: object, place: str = "") -> Iterator[str]:
+    r"""The keys whose text has a zero byte: TOML allows it, and no name of a file or a host does.
+
+    >>> list(_zero_bytes({"bus": [{"name": "a", "connect": "tcp://\0"}]}))
+    ['bus[0].connect']
+    """
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from _zero_bytes(one, f"{place}.{key}" if place else key)
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from _zero_bytes(one, f"{place}[{number}]")
+    elif isinstance(value, str) and "\0" in value:
+        yield place
+
+
 def _override(tables: dict[str, Any], form: type[msgspec.Struct], variable: str, value: str) -> None:
     path = variable.removeprefix(PREFIX).lower().split("__")
+    is_secret = path[-1] in SECRETS
     if path[-1].endswith("_file") and not _is_key(form, path, variable):
         path[-1] = path[-1].removesuffix("_file")
+        is_secret = True
         try:
             value = Path(value).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -136,7 +159,7 @@ def _override(tables: dict[str, Any], form: type[msgspec.Struct], variable: str,
         if isinstance(target, list) and key >= len(target):
             raise SettingsError(f"{variable}: expected an entry that is in the file, which has {len(target)}")
         if following is None:
-            target[key] = _convert(value, kind, variable)
+            target[key] = _convert(value, kind, variable, is_secret=is_secret)
         elif isinstance(target, list):
             target = target[key]
         else:
@@ -174,9 +197,10 @@ def _kind_of(kind: Any, step: str, variable: str) -> Any:
     raise SettingsError(f"{variable}: unknown key {step!r}")
 
 
-def _convert(value: str, kind: Any, variable: str) -> Any:
+def _convert(value: str, kind: Any, variable: str, *, is_secret: bool) -> Any:
     """An environment variable is text; numbers and booleans are read from it where they are expected."""
     try:
         return msgspec.to_builtins(msgspec.convert(value, kind, strict=False))
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{variable}: {describe(error)}") from error
+        expected = describe(error).removesuffix(", got `str`")
+        raise SettingsError(f"{variable}: {expected}{'' if is_secret else f', got {value!r}'}") from error

@@ -81,14 +81,14 @@ def test_a_secret_may_come_from_a_file(path, tmp_path):
         ("HEATING_MQTT__HOTS", "x", "unknown key 'hots'"),
         ("HEATING_MQQT__HOST", "x", "unknown key 'mqqt'"),
         ("HEATING_MQTT__HOST__NAME", "x", "unknown key 'name'"),
-        ("HEATING_MQTT__PORT", "http", "expected `int`, got `str`"),
-        ("HEATING_MQTT__PORT", "70000", "expected `int` <= 65535"),
-        ("HEATING_MQTT__TLS", "perhaps", "expected `bool`, got `str`"),
+        ("HEATING_MQTT__PORT", "http", "expected `int`, got 'http'"),
+        ("HEATING_MQTT__PORT", "70000", "expected `int` <= 65535, got '70000'"),
+        ("HEATING_MQTT__TLS", "perhaps", "expected `bool`, got 'perhaps'"),
         ("HEATING_BUS__2__NAME", "three", "expected an entry that is in the file, which has 2"),
         ("HEATING_BUS__X__NAME", "three", "expected the number of an entry from 0, got 'x'"),
         ("HEATING_BUS__²__NAME", "three", "expected the number of an entry from 0, got '²'"),
         ("HEATING_BUS__0__UNITS__0", "3", "expected an entry that is in the file, which has 0"),
-        ("HEATING_BUS__0", "three", "expected `object`, got `str`"),
+        ("HEATING_BUS__0", "three", "expected `object`, got 'three'"),
         ("HEATING_BUS__NAME", "three", "expected the number of an entry from 0, got 'name'"),
         (
             "HEATING_MQTT__PASSWORD_FILE",
@@ -104,6 +104,23 @@ def test_a_variable_that_cannot_be_meant_is_named(path, variable, value, says):
     assert str(error.value) == f"{variable}: {says}"
 
 
+@pytest.mark.parametrize("variable", ["HEATING_MQTT__PASSWORD", "HEATING_MQTT__PORT_FILE"])
+def test_a_secret_is_not_said(path, tmp_path, variable):
+    (tmp_path / "secret").write_text("hunter2")
+
+    class Strict(msgspec.Struct, frozen=True):
+        password: Annotated[str, msgspec.Meta(max_length=1)] = ""
+        port: int = 0
+
+    class Form(msgspec.Struct):
+        mqtt: Strict = Strict()
+
+    value = str(tmp_path / "secret") if variable.endswith("_FILE") else "hunter2"
+    with pytest.raises(SettingsError, match=f"^{variable}: expected") as error:
+        load(path, Form, {variable: value})
+    assert "hunter2" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -115,6 +132,8 @@ def test_a_variable_that_cannot_be_meant_is_named(path, variable, value, says):
         ("[mqtt]\nhost = ''", "mqtt.host: expected `str` of length >= 1"),
         ("[mqtt]\npassword = 'x'", "mqtt: password: expected a username beside it"),
         ("[mqtt]\nport = 0", "mqtt.port: expected `int` >= 1"),
+        ('[[bus]]\nname = "a\\u0000b"', "bus[0].name: expected text without a zero byte"),
+        ('[others]\ndata = "a\\u0000b"', "others.data: expected text without a zero byte"),
         ("[mqtt]\nkeepalive = 1", "mqtt.keepalive: expected `int` >= 5"),
         (
             "[mqtt]\nroot = ''",
