@@ -135,9 +135,10 @@ class Recorder:
                 _log.error("journal: the disk is too slow, readings are dropped")
             self._is_dropping = True
             return False
-        if self._is_dropping:
+        if self._is_dropping and self._queue.qsize() <= self._queue.maxsize // 2:
+            # Not at the first free place: around full it would be said with every poll.
             _log.warning("journal: readings are taken again")
-        self._is_dropping = False
+            self._is_dropping = False
         return True
 
     def run(self) -> None:

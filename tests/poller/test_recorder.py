@@ -281,6 +281,18 @@ def test_a_full_queue_drops_and_counts(tmp_path, caplog):
     stage.journal.close()
 
 
+def test_a_queue_that_hovers_around_full_is_said_once(tmp_path, caplog):
+    stage = Stage(tmp_path, queue_size=4)
+    taken = [stage.recorder.offer(METER, poll(power)) for power in range(5)]
+    for power in range(3):
+        stage.recorder._queue.get_nowait()
+        taken += [stage.recorder.offer(METER, poll(power)), stage.recorder.offer(METER, poll(power))]
+    assert taken == [True] * 4 + [False] + [True, False] * 3
+    assert [record.message for record in caplog.records] == [
+        "journal: the disk is too slow, readings are dropped"
+    ]
+
+
 def test_the_silence_of_a_source_makes_its_state(stage):
     nothing = Snapshot(stage.clock.monotonic, None, {"temperature_celsius": None}, frozenset())
     stage.trackers.silent.append((SENSOR, Folded(new_tracker(SENSOR, 0), nothing, online=False)))
