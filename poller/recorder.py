@@ -9,7 +9,7 @@ import logging
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from poller.assemble import Folded
@@ -181,7 +181,8 @@ class Recorder:
                 self._restore()
             if not batch:
                 ends = self._clock.read().monotonic + (0 if self._stopping.is_set() else self._group_s)
-            batch.append((device, self._trackers.fold(device, brought, self._judge_clock())))
+            folded = self._trackers.fold(device, brought, self._judge_clock())
+            batch.append((device, folded if self._is_restored else _without_counts(device, folded)))
             if len(batch) >= QUEUE_SIZE:
                 return batch
 
@@ -272,3 +273,17 @@ class Recorder:
         elif self._trouble and not trouble:
             _log.info("journal: readings are kept again")
         self._trouble = trouble
+
+
+def _without_counts(device: Device, folded: Folded) -> Folded:
+    """Hold back the energy counts while it is not known which offset the last run added to them.
+
+    A replaced meter's count would be seen to fall, and everybody who takes its differences books it twice.
+    """
+    if folded.snapshot is None:
+        return folded
+    counts = {name for name, one in device.fields.items() if one.rules.kind == "energy"}
+    values = {name: None if name in counts else value for name, value in folded.snapshot.values.items()}
+    return replace(
+        folded, snapshot=replace(folded.snapshot, values=values, held=folded.snapshot.held - counts)
+    )

@@ -4,7 +4,7 @@ import itertools
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,7 @@ from tests.conftest import wait_until
 PROFILE = load_profile("wago-879")
 WP = DeviceKey(Kind.METER, "wp")
 METER = Device(WP, "Meter", PROFILE, {"power_total_kw": PROFILE.fields["power_total_kw"]}, 30, bus="rs485")
+COUNT = "energy_total_kwh"
 SENSOR = Device(DeviceKey(Kind.SENSOR, "hall"), "Hall", load_profile("shelly-blu-ht"), {}, 450)
 
 
@@ -184,6 +185,41 @@ def test_filter_states_that_cannot_be_read_yet_are_not_written_over(tmp_path, st
     assert [one.seq for one in later.brings(3)] == [1]
     assert later.trackers.restored == {WP: Kept(b"0", same_boot=True)}
     later.journal.close()
+
+
+def test_energy_counts_are_held_back_until_their_offsets_are_read(tmp_path, monkeypatch):
+    """The count of a replaced meter would be seen to fall by all that its predecessor had counted."""
+    stage = Stage(tmp_path)
+    meter = replace(METER, fields={name: PROFILE.fields[name] for name in ("power_total_kw", COUNT)})
+
+    def fold(device: Device, brought: Poll, clock: WallTime) -> Folded:
+        values = {"power_total_kw": brought.due, COUNT: 5.0}
+        return Folded(new_tracker(device, 0), Snapshot(0, None, values, frozenset({COUNT})), online=True)
+
+    def brings(*powers: float) -> list[tuple[int | None, dict[str, float | None], frozenset[str]]]:
+        for power in powers:
+            stage.recorder.offer(meter, poll(power))
+        stage.recorder.work(0)
+        return [(one.seq, dict(one.values), one.held) for one in stage.broker.states()]
+
+    stage.trackers.fold = fold
+    kept = stage.journal.kept
+    answers = [JournalError("disk full")] * 3 + [None]
+
+    def disk() -> Mapping[DeviceKey, Kept]:
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+        return kept()
+
+    monkeypatch.setattr(stage.journal, "kept", disk)
+    stage.recorder.open()
+    nothing = frozenset()
+    assert brings(1) == [(None, {"power_total_kw": 1, COUNT: None}, nothing)]
+    assert brings(2, 3) == [
+        (1, {"power_total_kw": 2, COUNT: None}, nothing),
+        (2, {"power_total_kw": 3, COUNT: 5.0}, frozenset({COUNT})),
+    ], "the state that was folded before them has none either, though it is kept"
+    stage.journal.close()
 
 
 def test_filter_states_that_come_late_do_not_make_a_device_unknown():
