@@ -27,7 +27,7 @@ from poller.errors import JournalError
 from poller.journal_file import DamagedError, is_damage, open_file, set_aside
 from poller.walltime import WallTime
 from readings.payload import StreamRange
-from readings.reading import DeviceKey, DeviceState, Kind, Value
+from readings.reading import DeviceKey, DeviceState, Value
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -113,10 +113,12 @@ class Journal:
         """The filter states that were last committed."""
 
         def read(connection: sqlite3.Connection) -> Mapping[DeviceKey, Kept]:
-            rows = connection.execute("SELECT kind, name, kept, kept_boot FROM device WHERE kept IS NOT NULL")
+            keys = rows_of.device_keys(connection)
+            rows = connection.execute("SELECT id, kept, kept_boot FROM device WHERE kept IS NOT NULL")
             return {
-                DeviceKey(Kind(kind), name): Kept(kept, same_boot=boot == self._boot)
-                for kind, name, kept, boot in rows
+                keys[device]: Kept(kept, same_boot=boot == self._boot)
+                for device, kept, boot in rows
+                if device in keys
             }
 
         return self._do(read)
@@ -187,8 +189,10 @@ class Journal:
                     shrunk.add(device)
             with _transaction(connection):
                 upkeep.forget_empty_streams(connection, self.stream)
-            keys = frozenset(rows_of.device_key(connection, device) for device in shrunk)
-            return Pruned(sum(aged.values()), cut, no_time, keys)
+            keys = rows_of.device_keys(connection)
+            return Pruned(
+                sum(aged.values()), cut, no_time, frozenset(keys[one] for one in shrunk & keys.keys())
+            )
 
         return self._do(work)
 

@@ -27,10 +27,10 @@ def make_device(connection: sqlite3.Connection, key: DeviceKey) -> int:
     return found
 
 
-def device_key(connection: sqlite3.Connection, device: int) -> DeviceKey:
-    """The device behind a row id."""
-    kind, name = connection.execute("SELECT kind, name FROM device WHERE id = ?", (device,)).fetchone()
-    return DeviceKey(Kind(kind), name)
+def device_keys(connection: sqlite3.Connection) -> dict[int, DeviceKey]:
+    """The devices by row id, without those that only a later version knows: their rows wait for it."""
+    rows = connection.execute("SELECT id, kind, name FROM device")
+    return {device: DeviceKey(Kind(kind), name) for device, kind, name in rows if kind in set(Kind)}
 
 
 def make_stream(connection: sqlite3.Connection, name: str, boot: str) -> int:

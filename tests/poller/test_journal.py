@@ -175,6 +175,20 @@ def test_the_filter_state_is_kept_with_its_boot(tmp_path):
         assert (kept[METER].data, kept[METER].same_boot) == (b"new", same_boot)
 
 
+def test_a_device_of_a_kind_that_only_a_later_version_knows_is_passed_over(tmp_path):
+    """Whoever goes back to this version would start it for ever."""
+    journal = opened(tmp_path)
+    journal.commit([row(1), row(2, PUMP)], {METER: b"meter", PUMP: b"pump"}, TRUSTED)
+    journal.close()
+    with sqlite3.connect(tmp_path / "data" / "journal.sqlite") as file:
+        file.execute("UPDATE device SET kind = 'battery' WHERE name = 'lg'")
+    file.close()
+    assert {key: one.data for key, one in journal.kept().items()} == {METER: b"meter"}
+    journal.commit([row(2 * WEEK_S)], {}, TRUSTED)
+    assert journal.prune(max_age_s=WEEK_S, max_bytes=PLENTY) == Pruned(age=2, shrunk=frozenset({METER}))
+    journal.close()
+
+
 def test_age_counts_back_from_the_newest_stored_time(journal):
     day = 86400.0
     journal.commit([row(number * day) for number in range(10)] + [row(0.0, PUMP)], {}, TRUSTED)
