@@ -75,6 +75,9 @@ class Recorder:
     Args:
         queue_size: How much may wait.
         group_s: How long a group of rows stays open after its first one.
+
+    Attributes:
+        last_alive: When the thread was last seen at work, by the clock's monotonic time.
     """
 
     def __init__(
@@ -101,7 +104,7 @@ class Recorder:
         self._thread = threading.Thread(target=self.run, name="journal", daemon=True)
         self._walltime: WallTime | None = None
         self._started = clock.read().monotonic
-        self._listen_due = self._upkeep_due = self._started
+        self._listen_due = self._upkeep_due = self.last_alive = self._started
         self._is_dropping = False
         self._is_restored = False
         self._trouble = ""
@@ -157,7 +160,7 @@ class Recorder:
         """One round: wait for something, record it, publish it, and do what is due."""
         batch = self._collect(wait_s)
         clock = self._judge_clock()
-        now = self._clock.read().monotonic
+        self.last_alive = now = self._clock.read().monotonic
         if self._queue.empty() and now >= self._listen_due:
             self._listen_due = now + LISTEN_EVERY_S
             batch += self._trackers.listen(now)

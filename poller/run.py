@@ -28,12 +28,16 @@ from poller.walltime import SETTLE_S
 from readings.broker import Delivery, Session
 from readings.health import POLLER_HEALTH, Tally
 from readings.release import VERSION
-from readings.topics import Leaf, Topics
+from readings.rivals import Rivals, name_instance
+from readings.topics import Leaf, Program, ProgramLeaf, Topics
 
 _log = logging.getLogger(__name__)
 
 HANGS_AFTER_S = 30.0
 """A bus thread without a sign of life for so long hangs; its longest request takes less."""
+
+JOURNAL_HANGS_AFTER_S = 300.0
+"""The same for the journal's thread, which shows life between two writes: an SD card may take a minute for one."""
 
 WATCH_EVERY_S = 1.0
 BUS_STOPS_WITHIN_S = 1.2
@@ -84,20 +88,27 @@ class Poller:
     ) -> None:
         devices = (*settings.devices, *(device for source in sources for device in source.devices))
         refuse_conflicts(devices)
-        clock = clock or MachineClock()
+        clock = self._clock = clock or MachineClock()
         stream = secrets.token_hex(4)
         self.tally = Tally(POLLER_HEALTH)
         self.tally.set("poller_build_info", 1, version=VERSION)
         self._stopping = threading.Event()
         self._monotonic = monotonic
+        self._name = settings.name
         self._on_hang = on_hang
         self._hangs_after_s = hangs_after_s
         topics = Topics(settings.mqtt.root)
+        instance = name_instance(clock.read().wall_ms, stream)
+        self._rivals = Rivals(instance)
+        self._own_health = topics.program(Program.POLLER, settings.name, ProgramLeaf.HEALTH)
         self._session = Session(
             settings.mqtt,
             client_id=f"heating-poller-{settings.name}",
             clean=True,
-            subscriptions=[(topics.device(one.key, Leaf.REPLAY), 0) for one in devices],
+            subscriptions=[
+                (self._own_health, 0),
+                *((topics.device(one.key, Leaf.REPLAY), 0) for one in devices),
+            ],
             will=will(topics, settings.name),
             on_message=self._hear,
             jitter=lambda: secrets.randbelow(1000) / 1000,
@@ -109,6 +120,7 @@ class Poller:
             settings.name,
             devices,
             stream=stream,
+            instance=instance,
             ranges=journal.listed,
             states=journal.states,
             tally=self.tally,
@@ -167,6 +179,9 @@ class Poller:
         """What does not go on any more, in words; `None` as long as everything does."""
         if not self._recorder.is_alive:
             return "the journal's thread has ended"
+        silent_s = self._clock.read().monotonic - self._recorder.last_alive
+        if silent_s > JOURNAL_HANGS_AFTER_S:
+            return f"the journal's thread has not moved for {silent_s:.0f} s, the disk may hang"
         for name, thread in self._threads.items():
             if not thread.is_alive():
                 return f"the thread of {name} has ended"
@@ -210,7 +225,10 @@ class Poller:
         return not poll.identity and self._trackers.wants_identity(device.key)
 
     def _hear(self, delivery: Delivery) -> None:
-        self._publisher.hear(delivery)
+        if delivery.topic != self._own_health:
+            self._publisher.hear(delivery)
+        elif self._rivals.hear(delivery.payload, delivery.connection):
+            self._on_hang(f"another poller with the name {self._name!r} is at work on this broker")
 
     def _emit(self, device: Device, report: Report) -> None:
         self._recorder.offer(device, Arrival(report, time.monotonic()))

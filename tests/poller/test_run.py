@@ -16,9 +16,11 @@ import pytest
 
 from poller import journal_file
 from poller.blocks import BlockRead, FailureReason, Poll, RegisterBlock
+from poller.clock import MachineClock
 from poller.config import PollerSettings, read_config
 from poller.run import Poller
 from poller.transport import ReadError
+from poller.walltime import ClockReading
 from readings.payload import decode_state
 from readings.reading import DeviceState
 from simulator.gateway import Gateway
@@ -258,6 +260,44 @@ def test_a_bus_thread_that_hangs_is_noticed(tmp_path):
     assert reasons[0].startswith("the thread of bus rs485 has not moved for 2 s")
     transport.goes_on.set()
     poller.stop()
+
+
+def test_a_disk_that_hangs_is_noticed_and_a_slow_one_is_not(tmp_path, monkeypatch):
+    disk, hangs = threading.Event(), threading.Event()
+    open_file = journal_file.open_file
+
+    def hang(path):
+        hangs.set()
+        assert disk.wait(20)
+        return open_file(path)
+
+    monkeypatch.setattr("poller.journal.open_file", hang)
+    clock = SkippingClock()
+    poller = Poller(
+        settings(tmp_path, mqtt_port=free_port(), gateway_port=1),
+        make_transport=lambda *_: FakeTransport(),
+        clock=clock,
+        on_hang=lambda _: None,
+    )
+    poller.start()
+    assert hangs.wait(5)
+    clock.skipped_s = 250
+    assert poller.find_hang() is None
+    clock.skipped_s = 301
+    assert poller.find_hang().startswith("the journal's thread has not moved for 30")
+    disk.set()
+    wait_until(lambda: poller.find_hang() is None)
+    poller.stop()
+
+
+class SkippingClock(MachineClock):
+    """This machine's clocks, some seconds later."""
+
+    skipped_s = 0.0
+
+    def read(self) -> ClockReading:
+        now = super().read()
+        return replace(now, monotonic=now.monotonic + self.skipped_s)
 
 
 def test_a_process_that_stood_still_has_not_hung(tmp_path):
