@@ -3,11 +3,11 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from bridge.errors import StoreError
+from bridge.receiver import Posts
 from bridge.remote_write.metadata import encode_metadata, to_families
-from bridge.remote_write.outcome import Outcome, Sent
+from bridge.remote_write.outcome import Sent
 from readings.health import Tally
 from readings.payload import Info
 
@@ -15,16 +15,6 @@ _log = logging.getLogger(__name__)
 
 EVERY_S = 60.0
 TIMEOUT_S = 10.0
-
-
-class Receiver(Protocol):
-    """Where the metadata goes."""
-
-    def post(self, body: bytes, timeout_s: float) -> Outcome:
-        """Send one request."""
-
-    def close(self) -> None:
-        """End the connection."""
 
 
 class Explainer:
@@ -38,7 +28,7 @@ class Explainer:
         tally: The bridge's counts.
     """
 
-    def __init__(self, infos: Callable[[], Iterable[Info]], receiver: Receiver, *, tally: Tally) -> None:
+    def __init__(self, infos: Callable[[], Iterable[Info]], receiver: Posts, *, tally: Tally) -> None:
         self._infos = infos
         self._receiver = receiver
         self._tally = tally

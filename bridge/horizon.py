@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
 from bridge.batch import Batch, Piece, leave_out
+from bridge.receiver import Describes
 from bridge.remote_write.window import HOUR_MS, duration_ms, oldest_taken_ms
 
 _log = logging.getLogger(__name__)
@@ -15,16 +15,6 @@ BELIEVED_S = 5.0
 
 WINDOW_BELIEVED_S = 300.0
 """How long its configuration is."""
-
-
-class Describes(Protocol):
-    """A receiver that may say something of itself."""
-
-    def late_window(self, timeout_s: float) -> str | None:
-        """How late a sample may be; empty for not at all, None when it cannot be asked."""
-
-    def newest_ms(self, timeout_s: float) -> int | None:
-        """The time of its newest sample, None when it cannot be asked."""
 
 
 class Horizon:

@@ -3,13 +3,13 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 from bridge.account import Account
-from bridge.batch import MAX_SAMPLES, Batch, Piece, shorten
+from bridge.batch import MAX_SAMPLES, Batch, shorten
 from bridge.errors import StoreError
-from bridge.horizon import Describes, Horizon
+from bridge.horizon import Horizon
 from bridge.outbox import Outbox
+from bridge.receiver import Receiver
 from bridge.remote_write.encode import encode
 from bridge.remote_write.outcome import (
     Misconfigured,
@@ -53,16 +53,6 @@ MOST_DOUBTS = 8
 
 EMPTY = encode((), {})
 """A request without samples, which asks only whether the receiver takes requests."""
-
-
-class Receiver(Describes, Protocol):
-    """Where the samples go."""
-
-    def post(self, body: bytes, timeout_s: float) -> Outcome:
-        """Send one request."""
-
-    def close(self) -> None:
-        """End the connection."""
 
 
 class Sender:
@@ -160,19 +150,19 @@ class Sender:
         batch = self._without_old(batch)
         if not batch.pieces:
             self._outbox.settle_first(batch, self._monotonic())
-        is_open = set(batch.pieces[:1]) if batch.is_resumed else set[Piece]()
+        may_be_there = batch.is_resumed
         doubts = 0
         while batch.pieces and not self._stopping.is_set():
             piece = batch.pieces[0]
             samples = batch.samples[piece.begin : piece.end]
             outcome = self._post_until_known(
                 encode(samples, self._labels),
-                may_be_there=piece in is_open,
+                may_be_there=may_be_there,
                 patience_s=self._patience_s(batch, len(samples)),
             )
+            may_be_there = False
             if isinstance(outcome, Poison):
                 self._suspects.add(batch.id)
-                is_open.add(piece)
             match outcome:
                 case None:
                     return

@@ -210,6 +210,23 @@ def test_already_there_after_a_lost_answer_is_no_guilt(database, store, receiver
 
 
 @pytest.mark.usefixtures("at_once")
+def test_already_there_after_a_death_between_request_and_answer_is_no_guilt(
+    tmp_path, database, store, receiver, tally
+):
+    """The one that died cannot say whether it sent the request; the next one must think that it did."""
+    store.commit(ready(10), NOON_MS)
+    receiver.script = lambda *_: Answer(hangs_up=True, keeps=True)
+    with sending(database, receiver, tally):
+        wait_until(lambda: receiver.bodies)
+    receiver.script = lambda *_: Answer(400, body=b"out of order sample")
+    with sending(Database(tmp_path / "store.sqlite"), receiver, tally):
+        wait_until(lambda: is_done(store))
+    assert quarantined(database) == []
+    assert tally.value("bridge_samples_sent_total") == 10
+    assert tally.value("bridge_requests_total", outcome="already_there") == 1
+
+
+@pytest.mark.usefixtures("at_once")
 def test_out_of_order_without_a_lost_answer_is_guilt(database, store, receiver, tally):
     receiver.script = lambda *_: Answer(400, body=b"out of order sample")
     store.commit(ready(2), NOON_MS)
