@@ -10,6 +10,7 @@ import msgspec
 
 from poller.device import Device
 from poller.errors import ProfileError
+from poller.plan import plan_device
 from poller.profile import load_profile
 from readings.errors import ReadingsError, SettingsError
 from readings.reading import DeviceKey
@@ -126,6 +127,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         devices = tuple(_device(one, f"device[{place}]", buses) for place, one in enumerate(file.device))
         _refuse_twins("device", "name", [one.name for one in file.device])
         _refuse_twins("device", "unit", [f"unit {one.unit} on bus {one.bus}" for one in file.device])
+        refuse_conflicts(devices)
         ca = find_ca(file.mqtt.ca, path.parent, "mqtt.ca")
     except (ReadingsError, ProfileError) as error:
         raise SettingsError(f"{path}: {error}") from error
@@ -161,7 +163,8 @@ def _bus(table: BusTable, place: str) -> BusSettings:
 
 
 def _device(table: DeviceTable, place: str, buses: tuple[BusSettings, ...]) -> Device:
-    if table.bus not in {one.name for one in buses}:
+    bus = next((one for one in buses if one.name == table.bus), None)
+    if bus is None:
         names = ", ".join(one.name for one in buses) or "a [[bus]] first"
         raise SettingsError(f"{place}.bus: expected {names}, got {table.bus!r}")
     try:
@@ -183,7 +186,7 @@ def _device(table: DeviceTable, place: str, buses: tuple[BusSettings, ...]) -> D
         raise SettingsError(
             f"{place}.interval: expected at most {KEEP_ALIVE_S} s, a {profile.title} stops when nobody asks it"
         )
-    return Device(
+    device = Device(
         key=DeviceKey(profile.kind, table.name),
         title=table.title or table.name,
         profile=profile,
@@ -193,6 +196,12 @@ def _device(table: DeviceTable, place: str, buses: tuple[BusSettings, ...]) -> D
         unit=table.unit,
         aliases=table.aliases,
     )
+    try:
+        # What the bus could not poll is found here, so that a check finds it before the start does.
+        plan_device(device, baud=bus.baud, turnaround_s=bus.turnaround_s, distinct=bus.framing == "rtu")
+    except ProfileError as error:
+        raise SettingsError(f"{place}.profile: {error}") from error
+    return device
 
 
 def _refuse_twins(table: str, key: str, values: Sequence[str]) -> None:

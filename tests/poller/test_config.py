@@ -3,10 +3,12 @@
 import json
 import subprocess
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from poller.__main__ import main
 from poller.config import BusSettings, read_config, refuse_conflicts
 from poller.device import Device, describe_device
 from poller.profile import load_profile
@@ -217,6 +219,23 @@ def test_a_field_that_the_profile_has_not_is_answered_with_those_that_it_has(tmp
         f"{path}: device[0].fields: 'voltage' is not a field of profile wago-879: expected power_total_kw,"
     )
     assert "\n" not in str(error.value)
+
+
+def test_a_profile_that_the_bus_cannot_poll_is_found_before_the_start(tmp_path, monkeypatch, capsys):
+    narrow = replace(load_profile("wago-879"), max_registers=1)
+    monkeypatch.setattr("poller.config.load_profile", lambda _: narrow)
+    path = write(tmp_path, GOOD)
+    assert main(["--config", str(path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"{path}: device[0].profile: frequency_hz: takes 2 registers, one request reads at most 1"
+
+
+def test_two_sources_of_one_series_are_found_before_the_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(Device, "series_labels", {"site": "home"})
+    path = write(tmp_path, GOOD.replace('profile = "lg-r290"', 'profile = "wago-879"'))
+    with pytest.raises(SettingsError) as error:
+        read_config(path, {})
+    assert str(error.value).startswith(f"{path}: device: meter/wp and meter/lg both make meter_")
 
 
 def test_a_broken_file_is_one_line_too(tmp_path):
