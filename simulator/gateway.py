@@ -82,10 +82,7 @@ class Gateway:
 
     def stop(self) -> None:
         """Close everything and wait for the threads."""
-        self._stopped.set()
-        self._requests.put(None)
-        self._close_listener()
-        self.close_connections()
+        self._end()
         for thread in tuple(self._threads):
             thread.join(5)
 
@@ -109,12 +106,25 @@ class Gateway:
     ) -> None:
         self.stop()
 
+    def _end(self) -> None:
+        self._stopped.set()
+        self._requests.put(None)
+        self._close_listener()
+        self.close_connections()
+
     def _close_listener(self) -> None:
         if self._listener is not None:
             _close(self._listener)
 
     def _run(self, name: str, target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name=f"gateway {name}", daemon=True)
+        def guarded() -> None:
+            try:
+                target()
+            except Exception:  # noqa: BLE001  # the thread's outermost call: half a gateway would look like a dead bus
+                _log.exception("the gateway stops: its %s thread has ended", name)
+                self._end()
+
+        thread = threading.Thread(target=guarded, name=f"gateway {name}", daemon=True)
         with self._lock:
             self._threads = [one for one in self._threads if one.is_alive()] + [thread]
             thread.start()

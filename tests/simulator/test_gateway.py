@@ -5,9 +5,11 @@ import time
 
 import pytest
 
+from simulator.bus import Bus, Device
 from simulator.faults import Fault, FaultKind
 from simulator.gateway import Gateway
-from tests.simulator.frames import FRAMINGS, ask, client, framed, gateway, hexes, receive, silent
+from tests.conftest import wait_until
+from tests.simulator.frames import FRAMINGS, POINTS, ask, client, framed, gateway, hexes, receive, silent
 
 EXCHANGES = [
     # 25.0 is 41c8 0000
@@ -207,3 +209,16 @@ def test_it_stops_in_the_middle_of_a_long_answer():
         began = time.monotonic()
         one.stop()
         assert time.monotonic() - began < 2
+
+
+def test_a_mistake_in_a_device_stops_the_gateway_and_is_said(caplog):
+    """Silence would be taken for a dead bus, by whoever tests against it."""
+    bus = Bus({2: Device(POINTS, dict)}, FRAMINGS["tcp"])
+    with Gateway(bus) as one, client(one) as connection:
+        connection.sendall(framed("tcp", hexes("03 5012 0002")))
+        assert connection.recv(1) == b""
+        wait_until(lambda: not any(thread.is_alive() for thread in one._threads))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(one.address, timeout=1)
+    assert "the gateway stops: its bus thread has ended" in caplog.text
+    assert "the device has no value for this point" in caplog.text
