@@ -1,5 +1,6 @@
 """The servers that the demo starts for itself: a broker, and Prometheus where it is installed."""
 
+import errno
 import shutil
 import socket
 import subprocess
@@ -19,15 +20,17 @@ def free_port(wanted: int, host: str = "127.0.0.1") -> int:
     """The wanted port, or the next one that nothing holds.
 
     Raises:
-        ServerError: Nothing is free in the next hundred.
+        ServerError: Nothing is free in the next hundred, or there is no such address here.
     """
     for port in range(wanted, min(wanted + 100, 65536)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
-            except OSError:
-                continue
+            except OSError as error:
+                if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+                    continue
+                raise ServerError(f"cannot listen on {host}: {error.strerror}") from error
             return port
     raise ServerError(f"no free port from {wanted} on")
 

@@ -20,6 +20,12 @@ def test_a_port_that_somebody_holds_is_passed_over():
         assert free_port(held) > held
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "256.0.0.1:80", "::1"])
+def test_an_address_that_is_not_ours_is_no_matter_of_ports(host):
+    with pytest.raises(ServerError, match=f"^cannot listen on {host}: "):
+        free_port(9100, host)
+
+
 def test_a_server_that_ends_at_once_says_why(tmp_path):
     with pytest.raises(ServerError, match="ended at once: no such thing"):
         servers._start("thing", ["sh", "-c", "echo no such thing; exit 1"], tmp_path, any_port())
