@@ -6,7 +6,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -89,30 +89,41 @@ url = "http://127.0.0.1:{port}/api/v1/write"
 
 
 def run_demo(options: Options, terminal: Terminal) -> int:
-    """Start everything, show the readings, and stop it again on Ctrl-C.
+    """Start everything, show the readings, and stop it again on Ctrl-C or when nobody reads them any more.
 
     Returns:
-        The exit code: 1 when a server could not be started.
+        The exit code: 1 when a server could not be started, or a part has ended by itself.
     """
     stop = threading.Event()
+    troubles: list[str] = []
+
+    def end(trouble: str) -> None:
+        troubles.append(trouble)
+        stop.set()
+
+    terminal.tell_when_gone(stop.set)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heating-demo-")))
         try:
-            footer = _start_all(options, folder, terminal, stack)
+            footer = _start_all(options, folder, terminal, stack, end)
         except (ServerError, BridgeError) as error:
             terminal.line(f"The demo cannot start: {error}")
             return 1
         terminal.keep_below(footer)
         stop.wait(options.seconds)
-        terminal.line("Stopping ...")
+        terminal.line(f"The demo ends: {troubles[0]}" if troubles else "Stopping ...")
     terminal.close()
-    return 0
+    return 1 if troubles else 0
 
 
 def _start_all(
-    options: Options, folder: Path, terminal: Terminal, stack: contextlib.ExitStack
+    options: Options,
+    folder: Path,
+    terminal: Terminal,
+    stack: contextlib.ExitStack,
+    end: Callable[[str], None],
 ) -> tuple[str, ...]:
     """Start the parts, each before those that need it; the stack stops them the other way round."""
     mqtt_port = _port(options.mqtt_port, "MQTT", terminal)
@@ -134,10 +145,16 @@ def _start_all(
         ),
         encoding="utf-8",
     )
-    bridge = Bridge(read_bridge_config(config, {}))
+    bridge = Bridge(read_bridge_config(config, {}), on_failure=lambda: end("the bridge has failed"))
     bridge.start()
     stack.callback(bridge.stop)
-    poller = Poller(read_poller_config(config, {}), sources=house.sources(), trust_at_once=True)
+    poller = Poller(
+        read_poller_config(config, {}),
+        sources=house.sources(),
+        trust_at_once=True,
+        # Not the end of the process: servers and folder want to be cleared away.
+        on_hang=end,
+    )
     poller.start()
     stack.callback(poller.stop)
     stack.enter_context(_watch(mqtt_port, terminal))

@@ -1,7 +1,9 @@
 """What the demo shows in the terminal: a line per reading, the addresses always below."""
 
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from threading import Lock
 from typing import TextIO
@@ -59,10 +61,15 @@ class Terminal:
         self._footer: tuple[str, ...] = ()
         self._is_tty = out.isatty()
         self._lock = Lock()
+        self._on_gone: Callable[[], None] = lambda: None
+
+    def tell_when_gone(self, on_gone: Callable[[], None]) -> None:
+        """Call this, from any thread, when nobody reads any more (`heating demo | head`)."""
+        self._on_gone = on_gone
 
     def line(self, text: str) -> None:
         """Print a line."""
-        with self._lock:
+        with self._writing():
             self._erase()
             print(text, file=self._out)
             self._draw()
@@ -73,7 +80,7 @@ class Terminal:
 
     def keep_below(self, footer: Iterable[str]) -> None:
         """Lines that stay below everything else, and are printed again at the end."""
-        with self._lock:
+        with self._writing():
             self._erase()
             self._footer = tuple(footer)
             if not self._is_tty:
@@ -82,10 +89,22 @@ class Terminal:
 
     def close(self) -> None:
         """The footer is the last that is seen."""
-        with self._lock:
+        with self._writing():
             if not self._is_tty:
                 print(*self._footer, sep="\n", file=self._out)
-            self._out.flush()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+                self._out.flush()
+            except BrokenPipeError:
+                # What is still in the buffer goes nowhere; else Python would complain of it at its end.
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._out.fileno())
+                os.close(nowhere)
+                self._on_gone()
 
     def _erase(self) -> None:
         if self._is_tty and self._footer:
@@ -94,4 +113,3 @@ class Terminal:
     def _draw(self) -> None:
         if self._is_tty and self._footer:
             print(*self._footer, sep="\n", file=self._out)
-        self._out.flush()

@@ -1,6 +1,7 @@
 """What the demo shows in the terminal."""
 
 import io
+import os
 from datetime import UTC, datetime
 
 import pytest
@@ -89,3 +90,19 @@ def test_in_a_file_the_footer_stands_at_start_and_end():
     lines = out.getvalue().splitlines()
     assert (lines[0], lines[-1]) == ("addresses", "addresses")
     assert lines[1].startswith("12:00:00  m ")
+
+
+def test_a_reader_that_goes_away_is_told_once_and_costs_no_error():
+    """`heating demo | head`."""
+    gone: list[bool] = []
+    read, write = os.pipe()
+    with os.fdopen(write, "w", encoding="utf-8") as out:
+        terminal = Terminal(out)
+        terminal.tell_when_gone(lambda: gone.append(True))
+        terminal.line("first")
+        assert os.read(read, 100) == b"first\n"
+        os.close(read)
+        for _ in range(3):
+            terminal.line("nobody reads this")
+        terminal.close()
+    assert gone == [True]
