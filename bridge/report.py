@@ -21,6 +21,7 @@ class Report:
         tally: The bridge's counts; its gauges are set here.
         status: The bridge's view of itself at this moment.
         wall_ms: The wall clock.
+        instance: This run's name among bridges of one name.
     """
 
     def __init__(
@@ -31,10 +32,12 @@ class Report:
         tally: Tally,
         status: Callable[[], BridgeStatus],
         wall_ms: Callable[[], int],
+        instance: str = "",
     ) -> None:
         self._name = name
         self._availability = topics.program(Program.BRIDGE, name, ProgramLeaf.AVAILABILITY)
         self._health = topics.program(Program.BRIDGE, name, ProgramLeaf.HEALTH)
+        self._instance = instance
         self._tally = tally
         self._status = status
         self._wall_ms = wall_ms
@@ -52,7 +55,9 @@ class Report:
     def health(self) -> Message:
         """Everything that the bridge counts, as of now."""
         self.set_gauges()
-        report = Health(name=self._name, version=VERSION, metrics=self._tally.samples())
+        report = Health(
+            name=self._name, version=VERSION, instance=self._instance, metrics=self._tally.samples()
+        )
         return Message(self._health, encode_health(report), retain=True)
 
     def set_gauges(self) -> BridgeStatus:

@@ -2,6 +2,7 @@
 
 import logging
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -24,10 +25,11 @@ from bridge.status import BridgeStatus
 from bridge.store import Store
 from bridge.subscribe import Subscriber, subscriptions
 from bridge.web import Web
-from readings.broker import Session
+from readings.broker import Delivery, Session
 from readings.health import BRIDGE_HEALTH, Tally
 from readings.release import VERSION
-from readings.topics import Topics
+from readings.rivals import Rivals, name_instance
+from readings.topics import Program, ProgramLeaf, Topics
 
 _log = logging.getLogger(__name__)
 
@@ -78,8 +80,16 @@ class Bridge:
         self._explainer: Explainer | None = None
         self._session: Session | None = None
         self.has_failed = False
+        instance = name_instance(wall_ms(), secrets.token_hex(4))
+        self._rivals = Rivals(instance)
+        self._own_health = self._topics.program(Program.BRIDGE, settings.name, ProgramLeaf.HEALTH)
         self._report = Report(
-            settings.name, topics=self._topics, tally=self._tally, status=self.status, wall_ms=wall_ms
+            settings.name,
+            topics=self._topics,
+            tally=self._tally,
+            status=self.status,
+            wall_ms=wall_ms,
+            instance=instance,
         )
         self._web = Web(
             settings.listen,
@@ -113,10 +123,10 @@ class Bridge:
             self._settings.mqtt,
             client_id=f"heating-bridge-{self._settings.name}",
             clean=self._store is None,
-            subscriptions=subscriptions(self._topics),
+            subscriptions=(*subscriptions(self._topics), (self._own_health, 0)),
             will=self._report.offline(),
             on_connect=self._connected,
-            on_message=self._inbox.put,
+            on_message=self._hear,
             jitter=random.random,
         )
         self._subscriber = Subscriber(
@@ -211,6 +221,16 @@ class Bridge:
         if self._session is not None:
             self._session.publish(self._report.online())
         self._health_is_due.set()
+
+    def _hear(self, delivery: Delivery) -> None:
+        if delivery.topic != self._own_health:
+            self._inbox.put(delivery)
+        elif self._rivals.hear(delivery.payload, delivery.connection) and not self.has_failed:
+            _log.critical(
+                "another bridge with the name %r is at work on this broker: ending", self._settings.name
+            )
+            self.has_failed = True
+            self._on_failure()
 
     def _report_on(self) -> None:
         """Keep the gauges up to date, and publish them on every connection and every half minute."""

@@ -76,6 +76,7 @@ class Publisher:
         name: The poller's name.
         devices: All devices of this poller.
         stream: This run's stream.
+        instance: This run's name among programs of one name.
         ranges: What the journal holds of a device.
         states: The journal's states.
         tally: The poller's counters, reported as its health.
@@ -89,6 +90,7 @@ class Publisher:
         devices: Iterable[Device],
         *,
         stream: str,
+        instance: str = "",
         ranges: Ranges,
         states: States,
         tally: Tally,
@@ -96,6 +98,7 @@ class Publisher:
         self._broker = broker
         self._topics = topics
         self._name = name
+        self._instance = instance
         self._ranges = ranges
         self._states = states
         self._tally = tally
@@ -147,7 +150,9 @@ class Publisher:
         self._to_list.clear()
         if now >= self._health_due:
             self._health_due = now + HEALTH_EVERY_S
-            report = Health(name=self._name, version=VERSION, metrics=self._tally.samples())
+            report = Health(
+                name=self._name, version=VERSION, instance=self._instance, metrics=self._tally.samples()
+            )
             self._say(self._own_topic(ProgramLeaf.HEALTH), encode_health(report))
         self._answer()
 

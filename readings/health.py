@@ -178,12 +178,14 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: The program's name in its topics.
+        instance: Which run of the program says so; two of one name find each other by it.
         metrics: By name, the samples of each; a name that a reader does not know is passed over.
     """
 
     contract: int = CONTRACT
     name: str
     version: str
+    instance: str = ""
     metrics: dict[str, list[HealthSample]]
 
 

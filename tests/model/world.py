@@ -347,6 +347,7 @@ class ModelDatabase(Database):
     def __init__(self, disk: Disk, fuse: Fuse) -> None:
         self._disk = disk
         self._fuse = fuse
+        self.commits = 0
         super().__init__(disk.path)
 
     @contextmanager
@@ -361,6 +362,7 @@ class ModelDatabase(Database):
                 self._fuse.burn()
         if changed:
             self._disk.note()
+            self.commits += 1
             self._fuse.burn()
 
 
@@ -478,8 +480,11 @@ class BridgeHost:
             self.fuse.burn()
             self.world.receiver.take(batch.samples[piece.begin : piece.end], self.world.now_s)
             self.fuse.burn()
-            batch = self.outbox.settle_first(batch, self.world.now_s)
-            self.world.receiver.has_answered = True
+            commits = self.database.commits
+            try:
+                batch = self.outbox.settle_first(batch, self.world.now_s)
+            finally:
+                self.world.receiver.has_answered = self.database.commits > commits
 
     def kill(self) -> None:
         self.fuse.left = None
