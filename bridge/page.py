@@ -168,12 +168,14 @@ def _store(status: BridgeStatus) -> str:
                 (one.waiting, "wait"),
                 (one.missing, "not here yet"),
                 (one.given_up, "lost before they came here"),
+                (one.parked, "ahead of this clock"),
+                (one.quarantined, "values refused"),
                 (one.unreadable, "for a newer bridge"),
             )
             if number
         )
         for key, one in sorted(status.devices.items())
-        if one.waiting or one.missing or one.given_up or one.unreadable
+        if one.waiting or one.missing or one.given_up or one.quarantined or one.unreadable
     ]
     return _part("Store", "on", "works", [content, *behind])
 

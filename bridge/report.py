@@ -68,6 +68,8 @@ class Report:
             self._tally.set("bridge_states_waiting", backlog.waiting, device=str(device))
             self._tally.set("bridge_states_missing", backlog.missing, device=str(device))
             self._tally.set("bridge_states_given_up", backlog.given_up, device=str(device))
+            self._tally.set("bridge_states_parked", backlog.parked, device=str(device))
+            self._tally.set("bridge_samples_quarantined", backlog.quarantined, device=str(device))
             if backlog.oldest_waiting_ms is not None:
                 oldest.append(backlog.oldest_waiting_ms)
         age_ms = max(0, self._wall_ms() - min(oldest)) if oldest else 0
@@ -75,6 +77,8 @@ class Report:
         self._tally.set("bridge_store_rows", status.store_rows)
         self._tally.set("bridge_store_bytes", status.store_bytes)
         self._tally.set("bridge_broker_connected", not status.broker_trouble)
-        is_complete = not (status.waiting or status.missing or status.given_up or status.store_trouble)
+        is_complete = not (
+            status.waiting or status.missing or status.given_up or status.quarantined or status.store_trouble
+        )
         self._tally.set("bridge_data_complete", is_complete)
         return status

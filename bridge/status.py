@@ -14,6 +14,8 @@ class DeviceBacklog:
         waiting: States that are stored here and not sent yet.
         missing: States known of and not received, which the poller still has: they are asked for.
         given_up: States known of that were never received and that the poller no longer has.
+        parked: Of the waiting ones, those that lie too far ahead of this clock.
+        quarantined: Samples that the receiver refused, kept for somebody to look at.
         unreadable: States of a higher contract: kept, not sent.
         oldest_waiting_ms: The time of the oldest unsent one.
     """
@@ -21,6 +23,8 @@ class DeviceBacklog:
     waiting: int = 0
     missing: int = 0
     given_up: int = 0
+    parked: int = 0
+    quarantined: int = 0
     unreadable: int = 0
     oldest_waiting_ms: int | None = None
 
@@ -61,3 +65,13 @@ class BridgeStatus:
     def given_up(self) -> int:
         """States that nobody has any more."""
         return sum(one.given_up for one in self.devices.values())
+
+    @property
+    def parked(self) -> int:
+        """States that lie too far ahead of this clock."""
+        return sum(one.parked for one in self.devices.values())
+
+    @property
+    def quarantined(self) -> int:
+        """Samples that the receiver refused."""
+        return sum(one.quarantined for one in self.devices.values())

@@ -6,7 +6,7 @@ acknowledged, so that a message is either in here or still at the broker.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bridge.arrival import Arrival, Identity, InfoCame, JournalCame, RefusedMessage, StateCame
 from bridge.catchup import Known, Wanted, note_list, pass_over, see
@@ -15,6 +15,12 @@ from bridge.ranges import Range, Ranges, contains, count, minus, place_streams, 
 from bridge.status import DeviceBacklog
 from readings.payload import CONTRACT
 from readings.reading import DeviceKey, Kind
+
+_PARKED = (
+    "SELECT kind || '/' || device.name, count(*) FROM parked JOIN stream ON stream.id = parked.stream"
+    " JOIN device ON device.id = stream.device GROUP BY device.id"
+)
+_QUARANTINED = "SELECT device, count(*) FROM quarantine GROUP BY device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,13 @@ class Store:
                         before.oldest_waiting_ms, _time_of_first(sql, stream, waiting)
                     ),
                 )
-        return found
+            parked, quarantined = (dict(sql.execute(query).fetchall()) for query in (_PARKED, _QUARANTINED))
+        return {
+            device: replace(
+                one, parked=parked.get(str(device), 0), quarantined=quarantined.get(str(device), 0)
+            )
+            for device, one in found.items()
+        }
 
     def wanted(self) -> dict[DeviceKey, Wanted]:
         """What is to be asked for, by device; of streams that have their place, for only lists tell what exists."""

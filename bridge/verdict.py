@@ -82,6 +82,9 @@ def _judge_backlog(status: BridgeStatus, now_ms: int, zone: tzinfo) -> Verdict |
             details.append(f"Prometheus last said: {status.last_answer}.")
         if status.missing:
             details.append(f"{missing} not arrived here yet.")
+        if status.parked:
+            parked = show_count(status.parked, "lies", "lie")
+            details.append(f"{parked} ahead of this clock: is it right, and the poller's?")
         waiting = show_count(status.waiting, "reading waits", "readings wait")
         return Verdict("wait", f"{waiting} for Prometheus{since}", " ".join(details))
     if status.missing:
@@ -96,6 +99,12 @@ def _judge_backlog(status: BridgeStatus, now_ms: int, zone: tzinfo) -> Verdict |
             f"Complete but for {show_count(status.given_up, 'reading', 'readings')}",
             "The poller no longer has them: its journal was full or too old when the bridge came back,"
             " or a power cut took them.",
+        )
+    if status.quarantined:
+        return Verdict(
+            "wait",
+            f"Complete but for {show_count(status.quarantined, 'refused value', 'refused values')}",
+            "Prometheus does not take them; 'heating quarantine list' says why.",
         )
     return None
 

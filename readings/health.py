@@ -127,6 +127,18 @@ BRIDGE_HEALTH = _rows(
         ("device",),
     ),
     HealthMetric(
+        "bridge_states_parked",
+        "gauge",
+        "States that wait because they lie more than a minute ahead of the bridge's clock",
+        ("device",),
+    ),
+    HealthMetric(
+        "bridge_samples_quarantined",
+        "gauge",
+        "Refused samples that are kept for somebody to look at",
+        ("device",),
+    ),
+    HealthMetric(
         "bridge_replays_asked_total", "counter", "Requests to a poller to send states again", ("device",)
     ),
     HealthMetric(

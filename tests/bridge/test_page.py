@@ -162,6 +162,13 @@ def backlog(**numbers: int) -> BridgeStatus:
         ),
         (backlog(missing=812), "wait", "812 readings have not arrived yet"),
         (backlog(given_up=3), "wait", "Complete but for 3 readings The poller no longer has them"),
+        (backlog(quarantined=2), "wait", "Complete but for 2 refused values Prometheus does not take them"),
+        (
+            backlog(waiting=2, parked=2, oldest_waiting_ms=NOON_MS - 420_000),
+            "wait",
+            "2 readings wait for Prometheus since 11:58 They are safe here; the oldest is 7 min old."
+            " Prometheus last said: 503 Service Unavailable. 2 lie ahead of this clock",
+        ),
         (backlog(unreadable=5), "bad", "5 readings need a newer bridge"),
         (
             BridgeStatus(receiver="http://x", broker_trouble="cannot reach localhost:1883: refused"),

@@ -160,6 +160,15 @@ def test_what_a_live_list_no_longer_names_is_given_up_and_wanted_again_when_it_c
     assert store.wanted() == {METER: (("a", ((4, 4), (6, 6))), ("b", ((1, 1),)))}
 
 
+def test_the_backlog_counts_what_is_parked_and_what_is_refused(store, outbox):
+    store.commit([*ready(1), state(2, time_ms=NOON_MS + 3 * DAY_MS), journal(("a", 1, 2))], NOON_MS)
+    outbox.begin(NOON_MS, 0.0)
+    batch = outbox.begin(NOON_MS + DAY_MS, 0.0)
+    outbox.settle_first(batch, 0.0, guilt="it does not please")
+    backlog = store.backlog()[METER]
+    assert (backlog.waiting, backlog.parked, backlog.quarantined) == (1, 1, 1)
+
+
 def test_a_list_that_lay_at_the_broker_takes_nothing_away(store):
     store.commit([*ready(2), state(5)], NOON_MS)
     store.commit([JournalCame(METER, (StreamRange("a", 4, 5),), is_live=False)], NOON_MS)

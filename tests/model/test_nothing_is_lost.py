@@ -328,11 +328,7 @@ def forget_announcements_when_the_disk_is_full(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Subscriber, "_keep_announcements", lambda *_: None)
 
 
-def store_what_is_there_already(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(store._Stream, "has", lambda *_: False)
-
-
-FOUND_SOON = (never_ask, learn_nothing_from_lists, pass_unlisted_streams_by, let_two_states_have_one_time)
+FOUND_SOON = (never_ask, learn_nothing_from_lists, pass_unlisted_streams_by, send_the_future)
 FOUND_LATER = (
     list_only_on_connect,
     give_a_number_twice,
@@ -343,9 +339,8 @@ FOUND_LATER = (
     cut_requests_anew,
     notice_no_reboot,
     place_streams_backwards,
-    send_the_future,
+    let_two_states_have_one_time,
     forget_announcements_when_the_disk_is_full,
-    store_what_is_there_already,
 )
 
 

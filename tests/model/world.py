@@ -93,16 +93,22 @@ class Fuse:
 class ModelJournal(Journal):
     """The real journal on a disk that may be full."""
 
-    def __init__(self, path: Path, *, stream: str, boot: str, disk: "Disk") -> None:
+    def __init__(
+        self, path: Path, *, stream: str, boot: str, disk: "Disk", on_commit: Callable[[], None]
+    ) -> None:
         super().__init__(path, stream=stream, boot=boot)
         self._disk = disk
+        self._on_commit = on_commit
 
     def commit(
         self, rows: Sequence[Row], kept: Mapping[DeviceKey, bytes], clock: WallTime
     ) -> tuple[DeviceState, ...]:
         if self._disk.is_full:
             raise JournalError("the disk is full")
-        return super().commit(rows, kept, clock)
+        states = super().commit(rows, kept, clock)
+        if states:
+            self._on_commit()
+        return states
 
 
 class Readings:
@@ -204,7 +210,7 @@ class PollerHost:
         self.wire = Wire(self.fuse)
         stream = self.world.name_stream(self.runs)
         self.journal = journal = ModelJournal(
-            self.disk.path, stream=stream, boot=f"boot {self.boot}", disk=self.disk
+            self.disk.path, stream=stream, boot=f"boot {self.boot}", disk=self.disk, on_commit=self.look
         )
         tally = Tally(POLLER_HEALTH)
         self.publisher = Publisher(
