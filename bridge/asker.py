@@ -48,4 +48,4 @@ class Asker:
         for device, request in self._asking.next(wanted, connection=self._session.connection, now=now):
             topic = self._topics.device(device, Leaf.REPLAY)
             self._session.publish(Message(topic, encode_replay(request), qos=0))
-            self._tally.count("bridge_replays_asked_total", device=str(device))
+            self._tally.count("bridge_replays_asked_total", device=device.name)

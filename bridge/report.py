@@ -1,5 +1,6 @@
 """What the bridge says of itself on the bus: its last will, and its health every half minute."""
 
+from collections import Counter
 from collections.abc import Callable
 
 from bridge.status import BridgeStatus
@@ -64,14 +65,21 @@ class Report:
         """Bring the gauges up to date, and hand on what they were taken from."""
         status = self._status()
         oldest: list[int] = []
+        gauges = Counter[tuple[str, str]]()
         for device, backlog in status.devices.items():
-            self._tally.set("bridge_states_waiting", backlog.waiting, device=str(device))
-            self._tally.set("bridge_states_missing", backlog.missing, device=str(device))
-            self._tally.set("bridge_states_given_up", backlog.given_up, device=str(device))
-            self._tally.set("bridge_states_parked", backlog.parked, device=str(device))
-            self._tally.set("bridge_samples_quarantined", backlog.quarantined, device=str(device))
+            # Summed: a name is one device's in its poller, but may have been one of another kind before.
+            for gauge, number in (
+                ("bridge_states_waiting", backlog.waiting),
+                ("bridge_states_missing", backlog.missing),
+                ("bridge_states_given_up", backlog.given_up),
+                ("bridge_states_parked", backlog.parked),
+                ("bridge_samples_quarantined", backlog.quarantined),
+            ):
+                gauges[gauge, device.name] += number
             if backlog.oldest_waiting_ms is not None:
                 oldest.append(backlog.oldest_waiting_ms)
+        for (gauge, name), number in gauges.items():
+            self._tally.set(gauge, number, device=name)
         age_ms = max(0, self._wall_ms() - min(oldest)) if oldest else 0
         self._tally.set("bridge_oldest_waiting_seconds", age_ms / 1000)
         self._tally.set("bridge_store_rows", status.store_rows)

@@ -219,9 +219,9 @@ class Subscriber:
                 committed = self._store.commit(arrivals, self._wall_ms())
                 self._unkept.clear()
                 for device, number in committed.stored.items():
-                    self._tally.count("bridge_states_stored_total", by=number, device=str(device))
+                    self._tally.count("bridge_states_stored_total", by=number, device=device.name)
                 for device, number in committed.repeated.items():
-                    self._tally.count("bridge_states_repeated_total", by=number, device=str(device))
+                    self._tally.count("bridge_states_repeated_total", by=number, device=device.name)
                 self._on_stored()
             self._note_store("")
         except StoreError as error:
@@ -251,7 +251,7 @@ class Subscriber:
             self._note_store(str(error))
             return
         for (device, reason), number in pruned.dropped.items():
-            self._tally.count("bridge_states_dropped_total", by=number, device=str(device), reason=reason)
+            self._tally.count("bridge_states_dropped_total", by=number, device=device.name, reason=reason)
             _log.warning("%s: %s states dropped unsent: %s", device, number, reason)
 
     def _note_store(self, trouble: str) -> None:

@@ -64,7 +64,7 @@ METER = (
 
 def test_the_whole_text():
     tally = Tally(BRIDGE_HEALTH)
-    tally.count("bridge_states_stored_total", 3, device="meter/wp")
+    tally.count("bridge_states_stored_total", 3, device="wp")
     tally.set("bridge_broker_connected", 1)
     sensor = {"device_id": "201", "sensor_name": 'Wohn"zimmer\\\n🔥'}
     text, content_type = expose(
@@ -123,7 +123,7 @@ def test_the_whole_text():
         'wago_power_total_kw{device="wp"} -0.046\n'
         "# HELP bridge_states_stored_total States committed to the store\n"
         "# TYPE bridge_states_stored_total counter\n"
-        'bridge_states_stored_total{device="meter/wp"} 3.0\n'
+        'bridge_states_stored_total{device="wp"} 3.0\n'
         "# HELP bridge_broker_connected Whether the bridge is connected to the broker (0 or 1)\n"
         "# TYPE bridge_broker_connected gauge\n"
         "bridge_broker_connected 1.0\n"

@@ -206,7 +206,7 @@ def test_states_wait_while_prometheus_is_away(tmp_path, mqtt_settings, poller, p
         for number in range(20):
             poller.take(2.0 + number)
         poller.list_states()
-        wait_until(lambda: 'bridge_states_waiting{device="meter/wp"} 20' in bridge.metrics())
+        wait_until(lambda: 'bridge_states_waiting{device="wp"} 20' in bridge.metrics())
         assert "bridge_data_complete 0" in bridge.metrics()
         prometheus.start()
         wait_until(lambda: len(database.values(query)) == 21, what=str(bridge.log))
@@ -233,7 +233,7 @@ def test_killed_while_states_flow_it_stores_and_sends_each_once(
         query = "meter_power_total_kw[10m]"
         wait_until(lambda: len(database.values(query)) == 150, within_s=20, what=str(bridge.log))
         assert database.values(query) == expected(poller.taken)
-        wait_until(lambda: 'bridge_states_waiting{device="meter/wp"} 0' in bridge.metrics())
+        wait_until(lambda: 'bridge_states_waiting{device="wp"} 0' in bridge.metrics())
         assert bridge.end(signal.SIGTERM) == 0
     with contextlib.closing(sqlite3.connect(program.store)) as store:
         assert [seq for (seq,) in store.execute("SELECT seq FROM state ORDER BY seq")] == list(range(1, 151))

@@ -123,8 +123,8 @@ def test_a_group_is_acknowledged_after_it_was_stored(run, store):
     run.take(*(delivery("meter/wp/state", encode_state(state(seq).state)) for seq in (1, 2, 2, 3)))
     assert seen == [3, 3, 3, 3]
     assert run.wakes == 1
-    assert run.tally.value("bridge_states_stored_total", device="meter/wp") == 3
-    assert run.tally.value("bridge_states_repeated_total", device="meter/wp") == 1
+    assert run.tally.value("bridge_states_stored_total", device="wp") == 3
+    assert run.tally.value("bridge_states_repeated_total", device="wp") == 1
 
 
 def test_when_the_disk_refuses_it_goes_on_receiving_and_acknowledging(run, store, monkeypatch, caplog):
@@ -144,7 +144,7 @@ def test_when_the_disk_refuses_it_goes_on_receiving_and_acknowledging(run, store
     monkeypatch.setattr(store, "commit", real)
     run.take(message)
     assert run.subscriber.store_trouble == ""
-    assert run.tally.value("bridge_states_stored_total", device="meter/wp") == 1, "it was not had"
+    assert run.tally.value("bridge_states_stored_total", device="wp") == 1, "it was not had"
 
 
 def test_a_state_that_is_none_is_counted_logged_once_and_not_wanted(run, store, caplog):
