@@ -20,7 +20,7 @@ def test_a_port_that_somebody_holds_is_passed_over():
         assert free_port(held) > held
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "256.0.0.1:80", "::1"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "::1"])
 def test_an_address_that_is_not_ours_is_no_matter_of_ports(host):
     with pytest.raises(ServerError, match=f"^cannot listen on {host}: "):
         free_port(9100, host)
