@@ -1,6 +1,7 @@
 """What a message from the bus means for the bridge; every message means something, and be it a refusal."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
@@ -190,8 +191,8 @@ def _of_device(place: DeviceTopic, payload: bytes, *, retained: bool) -> Arrival
 class _Announcement(msgspec.Struct):
     """What every version of the contract says in an `info`."""
 
-    contract: int
-    stream: str
+    contract: Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
+    stream: Annotated[str, msgspec.Meta(min_length=1)]
 
 
 def _info(device: DeviceKey, payload: bytes) -> InfoCame:

@@ -64,6 +64,24 @@ def test_a_later_contract_is_named_and_not_read():
     assert isinstance(meaning(payload.replace(b'"contract":2', b'"contract":1'), Leaf.INFO), RefusedMessage)
 
 
+@pytest.mark.parametrize(
+    "announced",
+    [
+        b'"contract":1' + b"0" * 30,  # more than any database's whole number
+        b'"contract":-1' + b"0" * 30,
+        b'"contract":0',
+    ],
+)
+def test_a_contract_that_there_cannot_be_is_refused(announced):
+    payload = encode_info(make_info()).replace(b'"contract":1', announced)
+    assert isinstance(meaning(payload, Leaf.INFO), RefusedMessage)
+
+
+def test_an_announcement_without_a_stream_is_refused():
+    payload = encode_info(make_info()).replace(b'"stream":"a"', b'"stream":""')
+    assert isinstance(meaning(payload, Leaf.INFO), RefusedMessage)
+
+
 def test_a_request_for_states_is_not_for_the_bridge():
     assert isinstance(meaning(b'{"stream":"a","from":1,"to":2}', Leaf.REPLAY), RefusedMessage)
 
