@@ -127,7 +127,7 @@ def cut(
         rows: What waits, each device's in row order.
         newest_ms: The latest time sent, by device.
         now_ms: Our clock.
-        limit: Samples in one batch, unless its only row has more.
+        limit: Samples in one batch, unless its only row has more; and rows, for some have none.
     """
     parked: list[RowId] = []
     on_time, late = _Lane(dict(newest_ms)), _Lane({})
@@ -136,7 +136,7 @@ def cut(
             parked.append(row.id)
             continue
         lane = on_time if on_time.ascends_to(row) else late
-        if lane.rows and lane.samples + len(row.samples) > limit:
+        if lane.rows and (lane.samples + len(row.samples) > limit or len(lane.rows) >= limit):
             break
         if lane.ascends_to(row):
             lane.take(row)

@@ -1,5 +1,7 @@
 """What goes into a batch."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +47,11 @@ def test_a_batch_fits_one_request_unless_one_state_does_not():
     rows = [row(seq, seq, samples=300) for seq in range(1, 10)]
     assert len(cut(rows, {}, 0).rows) == 6
     assert len(cut([row(1, 1, samples=5000), row(2, 2)], {}, 0).rows) == 1
+
+
+def test_states_without_samples_fill_a_batch_too():
+    rows = (row(seq, seq, samples=0) for seq in itertools.count(1))
+    assert len(cut(rows, {}, 0, limit=50).rows) == 50
 
 
 def test_the_order_of_a_batch_is_that_of_its_runs():
