@@ -182,7 +182,7 @@ def _live(folder: Path, hours: float, url: str) -> Written:
     recorder = Recorder(journal, trackers, publisher, clock=clock, limits=limits, tally=tally, group_s=0)
     database = Database(folder / "store.sqlite")
     store, outbox = Store(database), _Emptied(database, url)
-    pruning = Pruning(database, StoreLimits(WEEK_S * 1000, MOST_BYTES))
+    pruning = Pruning(database, StoreLimits(WEEK_S * 1000, MOST_BYTES), boot="")
 
     def keep() -> None:
         arrivals = [interpret(one.topic, one.payload, TOPICS) for one in broker.take()]

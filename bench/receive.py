@@ -49,7 +49,7 @@ def main() -> None:
     subscriber = Subscriber(
         inbox,
         Store(database),
-        Pruning(database, Limits(age_ms=6 * 86_400_000, bytes=500_000_000)),
+        Pruning(database, Limits(age_ms=6 * 86_400_000, bytes=500_000_000), boot=""),
         topics=TOPICS,
         audience=Latest(),
         acknowledge=acknowledge,

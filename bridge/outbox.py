@@ -197,14 +197,7 @@ class Outbox:
         self._rows = Rows()
         self._parked.clear()
         self._gaps.clear()
-        boot = sql.execute("SELECT value FROM note WHERE key = 'boot'").fetchone()
-        if boot is None or boot[0] != self._boot:
-            for (runs,) in sql.execute("SELECT runs FROM batch WHERE settled_s IS NOT NULL").fetchall():
-                for run in runs_from(runs):
-                    done = read_ranges(sql, "done", run.stream)
-                    write_ranges(sql, "done", run.stream, done, minus(done, ((run.first, run.last),)))
-            sql.execute("DELETE FROM batch WHERE settled_s IS NOT NULL")
-            sql.execute("INSERT OR REPLACE INTO note VALUES ('boot', ?)", (self._boot,))
+        notice_reboot(sql, self._boot)
 
     def _next(self, sql: Sql, now_ms: int, now_s: float, limit: int) -> Batch | None:
         devices = sql.execute("SELECT id, kind, name, newest_ms FROM device").fetchall()
@@ -246,6 +239,21 @@ class Outbox:
         self._gaps[device] = passable.gaps
         for stream, (first, last) in passable.ranges:
             yield from self._rows.of(sql, Run(stream, first, last, row_before(sql, stream, first)))
+
+
+def notice_reboot(sql: Sql, boot: str) -> None:
+    """After a new start of the host, what was settled shortly before it is to be sent again.
+
+    Whoever works with settled batches looks first; nobody may take away what is to be sent again.
+    """
+    known = sql.execute("SELECT value FROM note WHERE key = 'boot'").fetchone()
+    if known is None or known[0] != boot:
+        for (runs,) in sql.execute("SELECT runs FROM batch WHERE settled_s IS NOT NULL").fetchall():
+            for run in runs_from(runs):
+                done = read_ranges(sql, "done", run.stream)
+                write_ranges(sql, "done", run.stream, done, minus(done, ((run.first, run.last),)))
+        sql.execute("DELETE FROM batch WHERE settled_s IS NOT NULL")
+        sql.execute("INSERT OR REPLACE INTO note VALUES ('boot', ?)", (boot,))
 
 
 def _aside(sql: Sql) -> Mapping[int, Ranges]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bridge.database import Database, Sql
+from bridge.outbox import notice_reboot
 from bridge.ranges import Range, Ranges, minus, single, union
 from bridge.rows import runs_from
 from bridge.store import read_ranges, write_ranges
@@ -42,11 +43,13 @@ class Pruning:
     Args:
         database: The store.
         limits: What may stay.
+        boot: Which start of this host it is.
     """
 
-    def __init__(self, database: Database, limits: Limits) -> None:
+    def __init__(self, database: Database, limits: Limits, *, boot: str) -> None:
         self._database = database
         self._limits = limits
+        self._boot = boot
 
     def run(self, *, now_ms: int, now_s: float) -> Pruned:
         """Remove it.
@@ -59,6 +62,7 @@ class Pruning:
             StoreError: Nothing was removed.
         """
         with self._database.transaction() as sql:
+            notice_reboot(sql, self._boot)
             work = _Work(sql)
             work.remove_sent(before_s=now_s - SENT_ROWS_STAY_S, after_s=now_s)
             newest = sql.execute("SELECT time_ms FROM state ORDER BY arrival DESC LIMIT 1").fetchone()

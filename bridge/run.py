@@ -214,6 +214,7 @@ class Bridge:
         return Pruning(
             database,
             Limits(age_ms=round(self._settings.store_age_s * 1000), bytes=self._settings.store_bytes),
+            boot=boot_id(),
         )
 
     def _connected(self, _: int) -> None:

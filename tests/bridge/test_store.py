@@ -95,7 +95,9 @@ def test_a_refused_state_counts_as_had_and_not_as_waiting(store, database):
 def test_what_was_sent_and_removed_is_not_stored_again(store, database, outbox):
     store.commit(ready(3), NOON_MS)
     send_all(outbox)
-    Pruning(database, Limits(6 * DAY_MS, 10**9)).run(now_ms=NOON_MS, now_s=SENT_ROWS_STAY_S + 1)
+    Pruning(database, Limits(6 * DAY_MS, 10**9), boot="boot 1").run(
+        now_ms=NOON_MS, now_s=SENT_ROWS_STAY_S + 1
+    )
     assert rows(database) == []
     assert store.commit([state(2)], NOON_MS).repeated == {METER: 1}
 
@@ -158,6 +160,15 @@ def test_what_a_live_list_no_longer_names_is_given_up_and_wanted_again_when_it_c
     store.commit([journal(("a", 4, 6), ("b", 1, 1))], NOON_MS)
     assert store.backlog()[METER].given_up == 1
     assert store.wanted() == {METER: (("a", ((4, 4), (6, 6))), ("b", ((1, 1),)))}
+
+
+def test_after_a_reboot_what_was_sent_just_before_is_sent_again_whoever_looks_at_the_store_first(
+    store, database, outbox
+):
+    store.commit(ready(2), NOON_MS)
+    assert sent_seconds(outbox, 5000.0) == [1, 2]
+    Pruning(database, Limits(6 * DAY_MS, 10**9), boot="boot 2").run(now_ms=NOON_MS, now_s=30.0)
+    assert sent_seconds(Outbox(database, boot="boot 2"), 30.0) == [1, 2]
 
 
 def test_the_backlog_counts_what_is_parked_and_what_is_refused(store, outbox):
@@ -231,7 +242,7 @@ def test_a_full_disk_refuses_and_recovers(store, database):
 class TestPruning:
     def prune(self, database, *, age_days=6.0, size=10**9, now_ms=NOON_MS, now_s=0.0):
         limits = Limits(round(age_days * DAY_MS), size)
-        return dict(Pruning(database, limits).run(now_ms=now_ms, now_s=now_s).dropped)
+        return dict(Pruning(database, limits, boot="boot 1").run(now_ms=now_ms, now_s=now_s).dropped)
 
     def test_sent_rows_stay_ten_minutes(self, store, database, outbox):
         store.commit(ready(3), NOON_MS)
@@ -395,7 +406,7 @@ def test_every_state_is_sent_once_whatever_comes_between(tmp_path_factory, steps
             case "send":
                 sent += sent_seconds(outbox)
             case "prune":
-                Pruning(database, Limits(DAY_MS, 10**9)).run(now_ms=NOON_MS, now_s=next(clock))
+                Pruning(database, Limits(DAY_MS, 10**9), boot="boot 1").run(now_ms=NOON_MS, now_s=next(clock))
             case "reopen":
                 outbox.begin(NOON_MS + DAY_MS, 0.0)
                 database.close()

@@ -234,12 +234,13 @@ class PollerHost:
         self.look()
 
     def look(self) -> None:
-        """Every row that ever was, and that none of them changes."""
+        """Every row that ever was, and that none changes; a power cut may take back that it got its time."""
         for (device, stream, seq), row in self.rows().items():
             before = self.ever.setdefault((device, stream, seq), row)
-            if before != row:
-                if before[0] is not None or before[1] != row[1]:
-                    raise BrokenPromiseError(f"{device} {stream} {seq} was {before} and is {row}")
+            is_given_twice = None not in {before[0], row[0]} and before[0] != row[0]
+            if before[1] != row[1] or is_given_twice:
+                raise BrokenPromiseError(f"{device} {stream} {seq} was {before} and is {row}")
+            if row[0] is not None:
                 self.ever[device, stream, seq] = row
         self.disk.note()
 
@@ -403,7 +404,7 @@ class BridgeHost:
         self.subscriber = Subscriber(
             self.inbox,
             self.store,
-            Pruning(database, BridgeLimits(age_ms=6 * 86_400_000, bytes=10**9)),
+            Pruning(database, BridgeLimits(age_ms=6 * 86_400_000, bytes=10**9), boot=f"boot {self.boot}"),
             topics=TOPICS,
             audience=Nobody(),
             acknowledge=self.acknowledge,
