@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from bridge import batch, gaps, store
+from bridge import batch, gaps, outbox, pruning, store
 from bridge.asking import Asking
 from bridge.catchup import Known, note_list
 from bridge.outbox import Outbox
@@ -304,16 +304,17 @@ def wait_for_no_gap(patch: pytest.MonkeyPatch) -> None:
 def cut_requests_anew(patch: pytest.MonkeyPatch) -> None:
     begin = Outbox.begin
 
-    def begin_anew(outbox: Outbox, *args: float) -> batch.Batch | None:
-        with outbox._database.transaction() as sql:
+    def begin_anew(box: Outbox, *args: float) -> batch.Batch | None:
+        with box._database.transaction() as sql:
             sql.execute("DELETE FROM batch WHERE settled_s IS NULL")
-        return begin(outbox, *args)
+        return begin(box, *args)
 
     patch.setattr(Outbox, "begin", begin_anew)
 
 
 def notice_no_reboot(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(world, "Outbox", lambda database, boot: Outbox(database, boot="always the same"))
+    for module in (outbox, pruning):
+        patch.setattr(module, "notice_reboot", lambda *_: None)
 
 
 def place_streams_backwards(patch: pytest.MonkeyPatch) -> None:
