@@ -5,13 +5,15 @@ acknowledged, so that a message is either in here or still at the broker.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from bridge.arrival import Arrival, Identity, InfoCame, JournalCame, RefusedMessage, StateCame
 from bridge.catchup import Known, Wanted, note_list, pass_over, see
 from bridge.database import Database, Sql
+from bridge.errors import StoreError
 from bridge.ranges import Range, Ranges, contains, count, minus, place_streams, single, union
+from bridge.room import bytes_free, has_room
 from bridge.status import DeviceBacklog
 from readings.payload import CONTRACT
 from readings.reading import DeviceKey, Kind
@@ -32,10 +34,16 @@ class Committed:
 
 
 class Store:
-    """The states that wait to be sent, and the memory of those that came."""
+    """The states that wait to be sent, and the memory of those that came.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: The file.
+        on_disk: How many bytes the disk of a file has left.
+    """
+
+    def __init__(self, database: Database, *, on_disk: Callable[[str], int] = bytes_free) -> None:
         self._database = database
+        self._on_disk = on_disk
 
     def commit(self, group: Iterable[Arrival], now_ms: int) -> Committed:
         """Keep what a group of messages brought, all of it or nothing.
@@ -48,6 +56,8 @@ class Store:
             StoreError: Nothing was kept; what it would have been is not had.
         """
         with self._database.transaction() as sql:
+            if not has_room(sql, self._on_disk):
+                raise StoreError("the disk is full, but for what sending needs")
             writer = _Group(sql, now_ms)
             for arrival in group:
                 match arrival:

@@ -3,18 +3,20 @@
 import itertools
 import math
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.arrival import JournalCame
+from bridge.arrival import JournalCame, StateCame
 from bridge.database import Database
 from bridge.errors import StoreError
 from bridge.gaps import WAIT_S
 from bridge.outbox import Outbox
 from bridge.pruning import SENT_ROWS_STAY_S, Limits, Pruning, _bytes_used
+from bridge.room import SPARE_BYTES
 from bridge.store import Store
 from readings.payload import StreamRange
 from tests.bridge.states import METER, NOON_MS, PUMP, info, journal, ready, refused, state
@@ -417,3 +419,26 @@ def test_every_state_is_sent_once_whatever_comes_between(tmp_path_factory, steps
     assert sorted(sent) == sorted(seq + 10 * STREAMS.index(name) for name, seq in accepted)
     assert all(one.waiting == 0 for one in Store(database).backlog().values())
     database.close()
+
+
+def large(seq: int) -> StateCame:
+    came = state(seq)
+    return replace(came, payload=came.payload + b" " * (SPARE_BYTES // 10))
+
+
+def test_a_store_that_filled_its_disk_can_still_send_and_then_takes_states_again(database, outbox):
+    free = [SPARE_BYTES]
+    store = Store(database, on_disk=lambda _: free[0])
+    store.commit([info(), journal(("a", 1, 12)), *map(large, range(1, 12))], NOON_MS)
+    free[0] = 0
+    with pytest.raises(StoreError, match="full"):
+        store.commit([state(12)], NOON_MS)
+    assert len(send_all(outbox)) == 11
+    Pruning(database, Limits(DAY_MS, 10**9), boot="boot 1").run(now_ms=NOON_MS, now_s=SENT_ROWS_STAY_S + 1)
+    assert store.commit([state(12)], NOON_MS).stored == {METER: 1}
+
+
+def test_a_store_whose_file_is_gone_says_so(store, path):
+    path.unlink()
+    with pytest.raises(StoreError):
+        store.commit([state(1)], NOON_MS)
