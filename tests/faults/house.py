@@ -33,11 +33,13 @@ GATEWAYS, METERS = 3, 8
 STATES_A_SECOND = GATEWAYS * METERS
 """Each meter is read once a second."""
 
-FIELDS = ("power_total_kw", "power_L1_kw", "energy_total_kwh", "frequency_hz")
 NOT_READ = (
     "power_L2_kw", "power_L3_kw", "energy_L1_kwh", "energy_L2_kwh", "energy_L3_kwh",
     "energy_total_raw_kwh", "power_factor",
 )  # fmt: skip
+
+CATCH_UP_WITHIN_S = 15.0
+"""The bridge listens 5 s after each connect, and asks again after 10 s without an answer."""
 
 Samples = Mapping[tuple[str, str, int], float]
 """Values by name of the metric, device, and milliseconds since 1970 UTC."""
@@ -229,6 +231,17 @@ class House:
             seen.get('bridge_messages_received_total{message="history"}', 0) > 0
             and seen.get("bridge_states_missing", 0) > STATES_A_SECOND
         )
+
+    def await_catch_up(self, seed: int) -> None:
+        """Come into a catch-up; where all has been caught up with, there is more to ask for."""
+        deadline = time.monotonic() + CATCH_UP_WITHIN_S
+        while not self.catches_up():
+            if time.monotonic() > deadline:
+                self.poller.stop()
+                self.write_past(until_s_ago=60, every_s=1, states=400, seed=seed)
+                self.poller.start()
+                wait_until(self.catches_up, within_s=40, what="a catch-up")
+            time.sleep(0.05)
 
     def journal_rows(self) -> int:
         return len(self._rows())
