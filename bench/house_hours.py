@@ -27,6 +27,7 @@ from bridge.pruning import Pruning
 from bridge.remote_write.connection import Connection, ReceiverSettings
 from bridge.sender import Sender
 from bridge.store import Store
+from bridge.subscribe import PRUNE_EVERY_S
 from heating.simulated import SimulatedHouse
 from poller.assemble import Report, Stamped
 from poller.blocks import BlockRead, Poll
@@ -189,7 +190,7 @@ def _live(folder: Path, hours: float, url: str) -> Written:
         if arrivals:
             store.commit(arrivals, clock.wall_ms())
         outbox.empty(clock)
-        if clock.now % 30 == 0:
+        if clock.now % PRUNE_EVERY_S == 0:
             pruning.run(now_ms=clock.wall_ms(), now_s=clock.now)
 
     recorder.open()

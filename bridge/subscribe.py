@@ -42,7 +42,12 @@ LONGEST_S = 1.0
 """No message waits longer for its commit."""
 
 MOST_IN_GROUP = 1000
-PRUNE_EVERY_S = 30.0
+PRUNE_EVERY_S = 300.0
+"""What was sent stays ten minutes anyway, and removing much at once costs the disk less than often a little."""
+
+PRUNE_EVERY_STATES = 10_000
+"""So many may come in between: a few megabytes, when a poller answers for days."""
+
 ATTEND_EVERY_S = 1.0
 SAY_EVERY_S = 60.0
 """How often a refused message is worth a line in the log."""
@@ -137,6 +142,7 @@ class Subscriber:
         self._unkept: dict[tuple[type[Arrival], DeviceKey], Arrival] = {}
         self._said_refused_s = float("-inf")
         self._pruned_s = self._committed_s = float("-inf")
+        self._since_pruned = 0
         self.store_trouble = ""
 
     def run(self) -> None:
@@ -218,6 +224,7 @@ class Subscriber:
                 arrivals = [*self._unkept.values(), *(arrival for _, arrival in group)]
                 committed = self._store.commit(arrivals, self._wall_ms())
                 self._unkept.clear()
+                self._since_pruned += sum(committed.stored.values())
                 for device, number in committed.stored.items():
                     self._tally.count("bridge_states_stored_total", by=number, device=device.name)
                 for device, number in committed.repeated.items():
@@ -242,9 +249,11 @@ class Subscriber:
 
     def _prune(self) -> None:
         now_s = self._monotonic()
-        if self._pruning is None or now_s - self._pruned_s < PRUNE_EVERY_S:
+        if self._pruning is None or not (
+            now_s - self._pruned_s >= PRUNE_EVERY_S or self._since_pruned >= PRUNE_EVERY_STATES
+        ):
             return
-        self._pruned_s = now_s
+        self._pruned_s, self._since_pruned = now_s, 0
         try:
             pruned = self._pruning.run(now_ms=self._wall_ms(), now_s=now_s)
         except StoreError as error:

@@ -9,8 +9,18 @@ import pytest
 from bridge.database import Database
 from bridge.errors import StoreError
 from bridge.inbox import Inbox
+from bridge.pruning import Pruned, Pruning
 from bridge.store import Store
-from bridge.subscribe import LONGEST_S, MANY, MOST_IN_GROUP, Audience, Subscriber, is_due, subscriptions
+from bridge.subscribe import (
+    LONGEST_S,
+    MANY,
+    MOST_IN_GROUP,
+    PRUNE_EVERY_STATES,
+    Audience,
+    Subscriber,
+    is_due,
+    subscriptions,
+)
 from readings.broker import Delivery
 from readings.health import BRIDGE_HEALTH, Health, Tally, encode_health
 from readings.payload import encode_info, encode_journal, encode_state
@@ -29,7 +39,7 @@ def delivery(topic: str, payload: bytes, *, retained: bool = False) -> Delivery:
 class Run:
     """A subscriber at work, with everything around it to look at."""
 
-    def __init__(self, store: Store | None) -> None:
+    def __init__(self, store: Store | None, pruning: Pruning | None = None) -> None:
         self.inbox = Inbox()
         self.audience = Mock(spec=Audience)
         self.acknowledged: list[Delivery] = []
@@ -38,7 +48,7 @@ class Run:
         self.subscriber = Subscriber(
             self.inbox,
             store,
-            None,
+            pruning,
             topics=TOPICS,
             audience=self.audience,
             acknowledge=self.acknowledged.append,
@@ -232,3 +242,23 @@ class TestInbox:
         reader.join(5)
         assert not reader.is_alive()
         assert inbox.take(None) is None
+
+
+def test_the_store_is_pruned_now_and_then_and_sooner_when_much_comes(store):
+    pruning = Mock(spec=Pruning)
+    pruning.run.return_value = Pruned()
+    run = Run(store, pruning)
+    run.subscriber._prune()
+    run.subscriber._prune()
+    assert pruning.run.call_count == 1
+    run.take(
+        *(
+            delivery("meter/wp/history", encode_state(state(seq).state))
+            for seq in range(PRUNE_EVERY_STATES)[1:]
+        )
+    )
+    run.subscriber._prune()
+    assert pruning.run.call_count == 1
+    run.take(delivery("meter/wp/history", encode_state(state(PRUNE_EVERY_STATES).state)))
+    run.subscriber._prune()
+    assert pruning.run.call_count == 2
