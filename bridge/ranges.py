@@ -90,11 +90,18 @@ def place_streams(places: Mapping[str, float], listed: Sequence[str]) -> dict[st
         before = taken[-1] if taken else 0.0
     else:
         before = max((place for place in taken if place < following), default=following - 2)
-    for stream in listed:
-        if stream in places:
+    unplaced: list[str] = []
+    for stream in [*listed, None]:
+        if stream is not None and stream not in places:
+            if stream not in new and stream not in unplaced:
+                unplaced.append(stream)
+            continue
+        # A run of new streams is spread evenly: halving again and again would run out of places.
+        after = next((place for place in taken if place > before), before + len(unplaced) + 1)
+        step = (after - before) / (len(unplaced) + 1)
+        new |= {name: before + step * place for place, name in enumerate(unplaced, start=1)}
+        taken = sorted({*places.values(), *new.values()})
+        unplaced = []
+        if stream is not None:
             before = places[stream]
-        elif stream not in new:
-            after = next((place for place in taken if place > before), before + 2)
-            before = new[stream] = (before + after) / 2
-            taken = sorted((*taken, before))
     return new

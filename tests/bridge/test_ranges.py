@@ -65,3 +65,12 @@ def test_a_stream_that_was_not_listed_at_first_finds_its_place():
 
 def test_streams_that_no_list_ties_to_known_ones_come_after_them():
     assert place_streams({"old": 1.0}, ["new", "newest"]) == {"new": 2.0, "newest": 3.0}
+
+
+def test_a_year_of_new_streams_finds_its_places_between_two_old_ones():
+    """Halving the room that is left for each would leave none after some fifty."""
+    listed = ["a", *(f"s{number}" for number in range(498)), "b"]
+    places = {"a": 1.0, "b": 2.0}
+    places |= place_streams(places, listed)
+    assert sorted(places, key=places.__getitem__) == listed
+    assert len(set(places.values())) == len(listed)
