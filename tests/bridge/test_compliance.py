@@ -21,7 +21,6 @@ from bridge.database import Database
 from bridge.outbox import Outbox
 from bridge.remote_write.connection import Connection, ReceiverSettings
 from bridge.sender import Sender
-from bridge.store import Store
 from readings.health import BRIDGE_HEALTH, Tally
 from readings.payload import StreamRange, encode_journal
 from readings.release import VERSION
@@ -31,24 +30,6 @@ from tests.bridge.states import METER, NOON_MS, info, journal, ready, state
 from tests.conftest import wait_until
 
 TOPICS = Topics("heating")
-
-
-@pytest.fixture
-def database(tmp_path):
-    database = Database(tmp_path / "store.sqlite")
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def store(database):
-    return Store(database)
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver().running() as receiver:
-        yield receiver
 
 
 @pytest.fixture(autouse=True)

@@ -28,29 +28,6 @@ from tests.conftest import wait_until
 DAY_MS = 86_400_000
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "data" / "store.sqlite"
-
-
-@pytest.fixture
-def database(path):
-    database = Database(path)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def store(database):
-    return Store(database)
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver().running() as receiver:
-        yield receiver
-
-
 @contextmanager
 def sending(database: Database, receiver: Receiver, *, boot: str = "1") -> Iterator[Tally]:
     tally = Tally(BRIDGE_HEALTH)

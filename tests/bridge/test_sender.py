@@ -26,24 +26,6 @@ DAY_MS = 86_400_000
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = Database(tmp_path / "store.sqlite")
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def store(database):
-    return Store(database)
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver().running() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 def tally() -> Tally:
     return Tally(BRIDGE_HEALTH)
 
@@ -211,7 +193,7 @@ def test_already_there_after_a_lost_answer_is_no_guilt(database, store, receiver
 
 @pytest.mark.usefixtures("at_once")
 def test_already_there_after_a_death_between_request_and_answer_is_no_guilt(
-    tmp_path, database, store, receiver, tally
+    path, database, store, receiver, tally
 ):
     """The one that died cannot say whether it sent the request; the next one must think that it did."""
     store.commit(ready(10), NOON_MS)
@@ -219,7 +201,7 @@ def test_already_there_after_a_death_between_request_and_answer_is_no_guilt(
     with sending(database, receiver, tally):
         wait_until(lambda: receiver.bodies)
     receiver.script = lambda *_: Answer(400, body=b"out of order sample")
-    with sending(Database(tmp_path / "store.sqlite"), receiver, tally):
+    with sending(Database(path), receiver, tally):
         wait_until(lambda: is_done(store))
     assert quarantined(database) == []
     assert tally.value("bridge_samples_sent_total") == 10
@@ -235,7 +217,7 @@ def test_out_of_order_without_a_lost_answer_is_guilt(database, store, receiver, 
     assert [seq for _, _, seq, *_ in quarantined(database)] == [1, 2]
 
 
-def test_a_batch_outlives_the_program_unchanged(tmp_path, database, store, receiver, tally):
+def test_a_batch_outlives_the_program_unchanged(path, database, store, receiver, tally):
     """What the request held was written down: states that came since go into the next one."""
     store.commit(ready(10), NOON_MS)
     receiver.script = lambda number, _: Answer(hangs_up=number == 0, keeps=True)
@@ -243,7 +225,7 @@ def test_a_batch_outlives_the_program_unchanged(tmp_path, database, store, recei
         wait_until(lambda: receiver.bodies)
     store.commit([state(11), state(1, "0", power=9.0, time_ms=NOON_MS - 5000)], NOON_MS)
     store.commit([journal(("0", 1, 1), ("a", 1, 11))], NOON_MS)
-    with sending(Database(tmp_path / "store.sqlite"), receiver, tally):
+    with sending(Database(path), receiver, tally):
         wait_until(lambda: is_done(store))
     assert receiver.bodies[0] == receiver.bodies[1]
     assert sorted(set(powers(receiver))) == [-5, *range(1, 12)]
