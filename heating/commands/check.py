@@ -1,0 +1,30 @@
+"""`heating check`: what the configuration says, before anything starts."""
+
+import argparse
+import os
+
+from bridge.config import read_config as read_bridge_config
+from heating.commands import Commands, add_config
+from poller.config import read_config as read_poller_config
+
+
+def add(commands: Commands) -> None:
+    """What `heating check` takes."""
+    check = commands.add_parser("check", help="read the configuration and say what would happen")
+    add_config(check)
+    check.set_defaults(do=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Read the configuration as both programs do, and say what they would do with it."""
+    settings = read_poller_config(options.config, os.environ)
+    bridge = read_bridge_config(options.config, os.environ)
+    print(f"{options.config}: good")
+    print(f"  MQTT {settings.mqtt.host}:{settings.mqtt.port}, below {settings.mqtt.root}/")
+    for device in settings.devices:
+        print(
+            f"  {settings.mqtt.root}/{device.key}  {device.title}: {len(device.fields)} fields every "
+            f"{device.interval_s:g} s, unit {device.unit} on bus {device.bus}, profile {device.profile.name}"
+        )
+    print(f"  Page and /metrics on {bridge.listen[0]}:{bridge.listen[1]}")
+    return 0
