@@ -10,6 +10,7 @@ from pymodbus.client import ModbusTcpClient
 
 from bench.processes import BenchError, gateway
 from bench.table import Table, ratios, spread
+from poller.address import NetworkAddress
 from poller.blocks import Poll
 from poller.bus import ModbusTransport
 from poller.config import BusSettings
@@ -38,7 +39,7 @@ def make_meter(interval_s: float) -> Device:
 
 def make_settings(address: tuple[str, int]) -> BusSettings:
     """A bus whose requests are planned for a line of 9600 baud, whatever the gateway does."""
-    return BusSettings("bench", *address, "socket", BAUD, TURNAROUND_S)
+    return BusSettings("bench", NetworkAddress(*address, "socket"), BAUD, TURNAROUND_S)
 
 
 def measure(*, is_quick: bool) -> Table:

@@ -1,4 +1,4 @@
-"""A bus behind a TCP socket: Modbus TCP, or RTU frames over TCP. The only module that knows pymodbus.
+"""A bus behind a TCP socket or a serial port: Modbus TCP, or RTU frames. The only module that knows pymodbus.
 
 pymodbus makes the requests and takes the answers apart. What a shared bus
 needs is done here: pymodbus is handed an answer only when it is whole, from
@@ -94,6 +94,7 @@ class ModbusTransport:
             FramerType.RTU if self._is_rtu else FramerType.SOCKET, self._send, self._receive
         )
         self._awaited: _Awaited | None = None
+        self._sent = b""
         self._late: set[int] = set()
         self._unanswered = 0
 
@@ -158,6 +159,7 @@ class ModbusTransport:
 
     def _send(self, request: bytes) -> None:
         self._tally.count("poller_requests_total", bus=self._name)
+        self._sent = request
         self._line.send(request, self._expected().timeout_s)
 
     def _receive(self) -> bytes:
@@ -195,7 +197,8 @@ class ModbusTransport:
         except OSError as error:
             self.close()
             raise _no_answer(awaited) from error
-        heard = bytes(self._line.buffer)
+        # An adapter that hears itself brings the request back, ahead of everything.
+        heard = bytes(self._line.buffer).removeprefix(self._sent)
         frames = list(rtu_frames(heard))
         self._note_late(frames)
         if late is not None:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 import msgspec
 
+from poller.address import Address, Framing, SerialAddress, parse_address
 from poller.device import Device
-from poller.errors import ProfileError
+from poller.errors import AddressError, ProfileError
 from poller.plan import plan_device
 from poller.profile import load_profile
 from readings.errors import ReadingsError, SettingsError
@@ -41,7 +41,8 @@ class BusTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """`[[bus]]`: one line on which one thing is said at a time.
 
     Attributes:
-        connect: `tcp://HOST:PORT` for Modbus TCP, `rtu+tcp://HOST:PORT` for RTU frames over TCP.
+        connect: `tcp://HOST:PORT` for Modbus TCP, `rtu+tcp://HOST:PORT` for RTU frames over TCP,
+            `serial:///dev/ttyUSB0?baud=9600&parity=N` for a port of this machine.
         baud: The serial speed behind a gateway; 0 for a device that is itself on the network.
         turnaround_ms: How long a device thinks before it answers.
     """
@@ -87,17 +88,19 @@ class BusSettings:
     """Where a bus is and what is known of its line.
 
     Attributes:
-        framing: "socket" for Modbus TCP, "rtu" for RTU frames over TCP.
-        baud: Bits per second behind the gateway; 0 when there is no serial line.
+        baud: Bits per second of the serial line; 0 when there is none.
         turnaround_s: How long a device thinks before it answers.
     """
 
     name: str
-    host: str
-    port: int
-    framing: Literal["socket", "rtu"]
+    address: Address
     baud: int
     turnaround_s: float
+
+    @property
+    def framing(self) -> Framing:
+        """How requests travel there."""
+        return self.address.framing
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
     try:
         buses = tuple(_bus(one, f"bus[{place}]") for place, one in enumerate(file.bus))
         _refuse_twins("bus", "name", [one.name for one in file.bus])
-        _refuse_twins("bus", "connect", [f"{one.host}:{one.port}" for one in buses])
+        _refuse_twins("bus", "connect", [_place(one.address) for one in buses])
         devices = tuple(_device(one, f"device[{place}]", buses) for place, one in enumerate(file.device))
         _refuse_twins("device", "name", [one.name for one in file.device])
         _refuse_twins("device", "unit", [f"unit {one.unit} on bus {one.bus}" for one in file.device])
@@ -143,23 +146,23 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
 
 
 def _bus(table: BusTable, place: str) -> BusSettings:
-    expected = "expected tcp://HOST:PORT or rtu+tcp://HOST:PORT"
     try:
-        url = urlsplit(table.connect)
-        host, port = url.hostname, url.port
-    except ValueError as error:
-        raise SettingsError(f"{place}.connect: {expected}, got {table.connect!r}") from error
-    rest = url.path.removeprefix("/") or url.query or url.fragment or url.username
-    if url.scheme not in {"tcp", "rtu+tcp"} or not host or port == 0 or rest:
-        raise SettingsError(f"{place}.connect: {expected}, got {table.connect!r}")
+        address = parse_address(table.connect)
+    except AddressError as error:
+        raise SettingsError(f"{place}.connect: {error}") from error
+    if isinstance(address, SerialAddress) and table.baud not in {0, address.baud}:
+        raise SettingsError(f"{place}.baud: expected the speed in connect alone, as ?baud={table.baud}")
     return BusSettings(
         name=table.name,
-        host=host,
-        port=port or 502,
-        framing="rtu" if url.scheme == "rtu+tcp" else "socket",
-        baud=table.baud,
+        address=address,
+        baud=address.baud if isinstance(address, SerialAddress) else table.baud,
         turnaround_s=table.turnaround_ms / 1000,
     )
+
+
+def _place(address: Address) -> str:
+    """What only one bus may be at, however it is spoken to there."""
+    return address.path if isinstance(address, SerialAddress) else f"{address.host}:{address.port}"
 
 
 def _device(table: DeviceTable, place: str, buses: tuple[BusSettings, ...]) -> Device:

@@ -9,6 +9,10 @@ class ProfileError(PollerError):
     """A profile is wrong; the text is one line naming file, key and what was expected."""
 
 
+class AddressError(PollerError):
+    """A text does not say where a bus is."""
+
+
 class DecodeError(PollerError):
     """Registers cannot be what the profile says they are."""
 

@@ -80,7 +80,8 @@ class Resolver:
         try:
             found = self._look_up(self._host, self._port)
         except (OSError, UnicodeError) as error:  # unicode: no name can be like this
-            answer.set_exception(OSError(str(error)))
+            # "[Errno -2]" says less than the words behind it.
+            answer.set_exception(OSError(getattr(error, "strerror", None) or str(error)))
         else:
             answer.set_result(found)
 

@@ -135,7 +135,15 @@ def house_gateway(
 
     With `baud` 0 and `turnaround_s` 0 it answers at once.
     """
-    bus = Bus(
+    bus = house_bus(house, framing=framing, baud=baud, turnaround_s=turnaround_s)
+    return Gateway(bus, host=host, port=port, seed=seed)
+
+
+def house_bus(
+    house: LiveHouse, *, framing: Literal["tcp", "rtu"], baud: int = 9600, turnaround_s: float = 0.005
+) -> Bus:
+    """The line with the house's meter as unit 2 and its heat pump as unit 7."""
+    return Bus(
         {
             METER_UNIT: house.meter(turnaround_s=turnaround_s),
             HEAT_PUMP_UNIT: house.heat_pump(turnaround_s=turnaround_s),
@@ -143,4 +151,3 @@ def house_gateway(
         TcpFraming() if framing == "tcp" else RtuFraming(),
         baud=baud,
     )
-    return Gateway(bus, host=host, port=port, seed=seed)

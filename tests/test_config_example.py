@@ -12,7 +12,7 @@ EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 def test_the_poller_reads_it():
     settings = read_poller_config(EXAMPLE, {})
     (bus,) = settings.buses
-    assert (bus.host, bus.port, bus.framing, bus.baud) == ("192.168.2.10", 8899, "socket", 9600)
+    assert (str(bus.address), bus.baud) == ("tcp://192.168.2.10:8899", 9600)
     meter, heatpump = settings.devices
     assert (meter.key, meter.unit, meter.interval_s) == (DeviceKey(Kind.METER, "meter"), 2, 30)
     assert (heatpump.key, heatpump.unit, heatpump.interval_s) == (DeviceKey(Kind.HEATPUMP, "heatpump"), 7, 10)
@@ -41,7 +41,7 @@ def test_containers_override_hosts_and_folders():
         },
     )
     assert poller.mqtt.host == "mosquitto"
-    assert (poller.buses[0].host, poller.buses[0].port) == ("simulator", 5020)
+    assert str(poller.buses[0].address) == "tcp://simulator:5020"
     assert poller.journal == Path("/data/journal.sqlite")
 
     bridge = read_bridge_config(

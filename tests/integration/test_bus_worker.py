@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from poller.address import NetworkAddress
 from poller.blocks import BlockRead, Poll
 from poller.bus import FUNCTIONS, ModbusTransport
 from poller.config import BusSettings
@@ -51,7 +52,7 @@ def run_worker(gateway: Gateway, framing: str, for_s: float) -> tuple[list[tuple
         polls.append((one.unit or 0, poll))
         return False
 
-    settings = BusSettings("rs485", host, port, framing, 9600, 0.005)
+    settings = BusSettings("rs485", NetworkAddress(host, port, framing), 9600, 0.005)
     worker = BusWorker(
         settings,
         [device("wago-879", METER_UNIT, 0.7), device("lg-r290", HEAT_PUMP_UNIT, 1.0)],

@@ -15,6 +15,7 @@ from random import Random
 
 import pytest
 
+from poller.address import NetworkAddress
 from poller.bus import ModbusTransport
 from poller.config import BusSettings
 from readings.health import POLLER_HEALTH, Tally
@@ -137,7 +138,7 @@ def read_over_sockets(framing: Framing, reads: int, seed: int) -> None:
         (reads * 0.8, lambda: (gateway.refuse(0.3), gateway.close_connections())),
     ]
     with gateway:
-        settings = BusSettings("rs485", *gateway.address, framing, 0, 0.0)
+        settings = BusSettings("rs485", NetworkAddress(*gateway.address, framing), 0, 0.0)
         tally = Tally(POLLER_HEALTH)
         witness = Witness(
             ModbusTransport(settings, tally=tally),

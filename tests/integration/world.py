@@ -6,6 +6,7 @@ from dataclasses import replace
 from random import Random
 from typing import Literal
 
+from poller.address import NetworkAddress
 from poller.assemble import fold_poll, new_tracker
 from poller.blocks import Poll
 from poller.bus import ModbusTransport
@@ -99,7 +100,7 @@ class World:
         self.naive = NaiveReader(self.devices, is_rtu=is_rtu)
         self.faulty: Counter[FaultKind] = Counter()
         self.line = LineInMemory(self.bus, self.faults, self.clock, chance, self._watch)
-        self.settings = BusSettings("rs485", "127.0.0.1", 502, framing, BAUD, TURNAROUND_S)
+        self.settings = BusSettings("rs485", NetworkAddress("127.0.0.1", 502, framing), BAUD, TURNAROUND_S)
         self.witness = Witness(
             self._transport(),
             monotonic=lambda: self.clock.now,

@@ -13,6 +13,7 @@ from pymodbus import FramerType
 from pymodbus.client import ModbusTcpClient
 from pymodbus.framer.rtu import FramerRTU
 
+from poller.address import NetworkAddress
 from poller.blocks import FailureReason, RegisterBlock
 from poller.bus import ModbusTransport
 from poller.config import BusSettings
@@ -180,7 +181,7 @@ def open_bus(framing: str) -> Bus:
     gateway = Gateway(framing, [], server)
     threading.Thread(target=gateway.serve, daemon=True).start()
     tally = Tally(POLLER_HEALTH)
-    settings = BusSettings("rs485", "127.0.0.1", server.getsockname()[1], framing, 9600, 0.03)
+    settings = BusSettings("rs485", NetworkAddress(*server.getsockname(), framing), 9600, 0.03)
     return Bus(gateway, ModbusTransport(settings, tally=tally), tally)
 
 
@@ -284,7 +285,7 @@ def test_a_line_that_never_rests_does_not_hold_the_bus(bus):
 
 def test_a_deadline_that_has_passed_is_not_waited_for():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        settings = BusSettings("rs485", "127.0.0.1", server.getsockname()[1], "rtu", 9600, 0.03)
+        settings = BusSettings("rs485", NetworkAddress(*server.getsockname(), "rtu"), 9600, 0.03)
         line = Line(settings, tally=Tally(POLLER_HEALTH), monotonic=lambda: 10.0)
         line.connect()
         assert not line.fill(10.0)
@@ -413,7 +414,7 @@ def test_attempts_to_connect_back_off_to_a_second_and_say_so_once(caplog):
         port = unused.getsockname()[1]
     now = 0.0
     tally = Tally(POLLER_HEALTH)
-    settings = BusSettings("rs485", "127.0.0.1", port, "rtu", 9600, 0.03)
+    settings = BusSettings("rs485", NetworkAddress("127.0.0.1", port, "rtu"), 9600, 0.03)
     transport = ModbusTransport(settings, tally=tally, monotonic=lambda: now)
     attempts = []
     for _ in range(300):

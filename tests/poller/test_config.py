@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from poller.__main__ import main
+from poller.address import EXPECTED, NetworkAddress, SerialAddress
 from poller.config import BusSettings, read_config, refuse_conflicts
 from poller.device import Device, describe_device
 from poller.profile import load_profile
@@ -54,7 +55,9 @@ def write(folder: Path, text: str) -> Path:
 def test_what_the_file_means(tmp_path):
     settings = read_config(write(tmp_path, GOOD), {})
     meter, pump = settings.devices
-    assert settings.buses == (BusSettings("rs485", "192.168.2.10", 8899, "socket", 9600, 0.03),)
+    assert settings.buses == (
+        BusSettings("rs485", NetworkAddress("192.168.2.10", 8899, "socket"), 9600, 0.03),
+    )
     assert (meter.key, meter.title, meter.unit) == (DeviceKey(Kind.METER, "wp"), "Wärmepumpe", 2)
     assert (meter.interval_s, meter.bus, meter.aliases) == (30, "rs485", ("wago",))
     assert (pump.key, pump.title, pump.interval_s) == (DeviceKey(Kind.HEATPUMP, "lg"), "lg", 10)
@@ -79,7 +82,13 @@ def test_an_empty_file_is_a_poller_without_devices(tmp_path):
 )
 def test_where_a_bus_is(tmp_path, connect, host, port, framing):
     (bus,) = read_config(write(tmp_path, GOOD.replace("tcp://192.168.2.10:8899", connect)), {}).buses
-    assert (bus.host, bus.port, bus.framing) == (host, port, framing)
+    assert bus.address == NetworkAddress(host, port, framing)
+
+
+def test_a_serial_port_has_its_speed_and_parity_in_its_address(tmp_path):
+    text = GOOD.replace("tcp://192.168.2.10:8899", "serial:///dev/ttyUSB0?baud=9600&parity=E")
+    (bus,) = read_config(write(tmp_path, text.replace("baud = 9600", "")), {}).buses
+    assert (bus.address, bus.framing, bus.baud) == (SerialAddress("/dev/ttyUSB0", 9600, "E"), "rtu", 9600)
 
 
 def test_fields_can_be_added_and_left_out(tmp_path):
@@ -92,11 +101,11 @@ def test_fields_can_be_added_and_left_out(tmp_path):
 def test_the_environment_overrides(tmp_path):
     environ = {"HEATING_BUS__0__CONNECT": "tcp://gateway:502", "HEATING_DEVICE__1__UNIT": "9", "PATH": "/bin"}
     settings = read_config(write(tmp_path, GOOD), environ)
-    assert settings.buses[0].host == "gateway"
+    assert settings.buses[0].address == NetworkAddress("gateway", 502, "socket")
     assert settings.devices[1].unit == 9
 
 
-NO_CONNECT = "expected tcp://HOST:PORT or rtu+tcp://HOST:PORT, got"
+NO_CONNECT = f"{EXPECTED}, got"
 NO_NAME = "expected `str` matching regex '^[a-z0-9_-]+$'"
 
 MISTAKES = [
@@ -124,6 +133,16 @@ MISTAKES = [
     ),
     ("baud = 9600", 'baud = "fast"', "bus[0].baud: expected `int`, got `str`"),
     ("baud = 9600", "baud = -1", "bus[0].baud: expected `int` >= 0"),
+    (
+        "tcp://192.168.2.10:8899",
+        "serial:///dev/ttyUSB0?baud=19200",
+        "bus[0].baud: expected the speed in connect alone, as ?baud=9600",
+    ),
+    (
+        "tcp://192.168.2.10:8899",
+        "serial:///dev/ttyUSB0?parity=X",
+        "bus[0].connect: expected parity N (none), E (even) or O (odd), got 'X' in 'serial:///dev/ttyUSB0?parity=X'",
+    ),
     ('name = "rs485"', 'name = "RS 485"', f"bus[0].name: {NO_NAME}"),
     ('name = "wp"', 'name = "Wärme"', f"device[0].name: {NO_NAME}"),
     ('name = "house"', 'name = "my house"', f"poller.name: {NO_NAME}"),

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from poller.address import NetworkAddress
 from poller.blocks import BlockRead, FailureReason, Poll, RegisterBlock
 from poller.config import BusSettings
 from poller.device import Device
@@ -19,7 +20,7 @@ from poller.transport import CONNECT_TIMEOUT_S, ReadError
 from readings.health import POLLER_HEALTH, Tally
 from readings.reading import DeviceKey
 
-BUS = BusSettings("rs485", "127.0.0.1", 502, "rtu", 9600, 0.03)
+BUS = BusSettings("rs485", NetworkAddress("127.0.0.1", 502, "rtu"), 9600, 0.03)
 ANSWER_S = 0.09
 
 
