@@ -60,7 +60,8 @@ def draw_history(device: DeviceView, face: Face, history: History, moment: Momen
         return ""
     strip = history.get(face.strip, ())
     span = choose_span([*(line.points for _, line in lines), strip])
-    gap = max(3 * device.info.interval, 3 * RESOLUTION_S)
+    interval_s = max(device.info.interval, *(device.info.fields[name].interval for name, _ in lines))
+    gap = 3 * max(interval_s, RESOLUTION_S)
     kind = device.key.kind
     lead = device.info.fields[lines[0][0]]
     row = VOCABULARY[kind][lines[0][0]]

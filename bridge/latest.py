@@ -238,8 +238,12 @@ class _Device:
         values: dict[str, int | float] = {}
         held: frozenset[str] = frozenset()
         if absence is None and self.info is not None and self.state is not None:
-            limit = now - HELD_INTERVALS * self.info.interval
-            ended = {name for name in self.state.held if self.measured.get(name, now) < limit}
+            fields, interval_s = self.info.fields, self.info.interval
+            ended = {
+                name
+                for name in self.state.held & fields.keys()
+                if self.measured.get(name, now) < now - HELD_INTERVALS * (fields[name].interval or interval_s)
+            }
             values = {
                 name: value
                 for name, value in self.state.values.items()

@@ -191,8 +191,7 @@ def _derive(
     """
     derived: dict[str, Verdict] = {}
     for name, one in device.fields.items():
-        inputs = one.difference or ((one.raw_of,) if one.raw_of is not None else ())
-        judged = [verdicts[source] for source in inputs if source in verdicts]
+        judged = [verdicts[source] for source in one.sources if source in verdicts]
         accepted = [verdict.value for verdict in judged if isinstance(verdict, Accepted)]
         if any(isinstance(verdict, NoValue) for verdict in judged):
             derived[name] = NoValue()

@@ -12,13 +12,14 @@ class RegisterBlock:
     """A run of addresses of one table that one request reads, and the points in it.
 
     It may be longer than its points need; a point's place in the answer
-    follows from its own address.
+    follows from its own address. It is read in every so many polls (`every`).
     """
 
     table: Table
     address: int
     count: int
     points: tuple[Point, ...]
+    every: int = 1
 
     @property
     def answer_bytes(self) -> int:

@@ -1,7 +1,7 @@
 """The poller's part of the configuration file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from poller.address import Address, Framing, SerialAddress, parse_address
 from poller.device import Device
 from poller.errors import AddressError, ProfileError
 from poller.plan import plan_device
-from poller.profile import load_profile
+from poller.profile import Field, load_profile
 from readings.errors import ReadingsError, SettingsError
 from readings.reading import DeviceKey
 from readings.settings import MqttSettings, find_ca, load
@@ -59,6 +59,7 @@ class DeviceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     Attributes:
         fields: Fields of the profile to read beside its default ones.
         without: Default fields not to read.
+        intervals: Seconds between two reads of a field, or of all of a kind, that are read more seldom.
     """
 
     name: Name
@@ -70,6 +71,7 @@ class DeviceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     aliases: tuple[Annotated[str, msgspec.Meta(pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")], ...] = ()
     fields: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    intervals: dict[str, float] = {}
 
 
 class PollerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -182,6 +184,7 @@ def _device(table: DeviceTable, place: str, buses: tuple[BusSettings, ...]) -> D
         raise SettingsError(f"{place}.fields: {error}") from error
     if not fields:
         raise SettingsError(f"{place}.without: expected to leave a field to read")
+    fields = _slow(fields, table.intervals, f"{place}.intervals")
     if len({profile.kind, *table.aliases}) <= len(table.aliases):
         raise SettingsError(f"{place}.aliases: expected each once, and {profile.kind} not at all")
     interval_s = table.interval or profile.interval_s
@@ -205,6 +208,25 @@ def _device(table: DeviceTable, place: str, buses: tuple[BusSettings, ...]) -> D
     except ProfileError as error:
         raise SettingsError(f"{place}.profile: {error}") from error
     return device
+
+
+def _slow(fields: Mapping[str, Field], intervals: Mapping[str, float], place: str) -> Mapping[str, Field]:
+    """The fields with the intervals that the configuration gives them: a name counts before a kind."""
+    read = {name: one for name, one in fields.items() if one.point is not None}
+    known = read.keys() | {one.quantity.kind for one in read.values()}
+    for name, seconds in intervals.items():
+        if name not in known:
+            raise SettingsError(
+                f"{place}.{name}: expected a field that is read, or their kind: {', '.join(sorted(known))}"
+            )
+        if not 1 <= seconds <= 3600:
+            raise SettingsError(f"{place}.{name}: expected 1 to 3600 s, got {seconds:g}")
+    return {
+        name: replace(one, interval_s=intervals.get(name, intervals.get(one.quantity.kind, one.interval_s)))
+        if name in read
+        else one
+        for name, one in fields.items()
+    }
 
 
 def _refuse_twins(table: str, key: str, values: Sequence[str]) -> None:

@@ -33,6 +33,15 @@ class Device:
     aliases: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
+    def interval_of(self, field: str) -> float:
+        """Seconds between two reads of a field; a derived one follows what it is made of."""
+        one = self.fields[field]
+        return max(
+            self.interval_s,
+            one.interval_s or 0,
+            *(self.interval_of(source) for source in one.sources if source in self.fields),
+        )
+
     @property
     def prefixes(self) -> tuple[str, ...]:
         """The prefixes of its metrics' names: each of its fields makes one series per prefix."""
@@ -63,6 +72,7 @@ def describe_device(device: Device, poller: str, stream: str) -> Info:
                 prefixes=device.prefixes,
                 labels=device.series_labels,
                 words=dict(one.words),
+                interval=interval_s if (interval_s := device.interval_of(name)) > device.interval_s else 0,
             )
             for name, one in device.fields.items()
         },

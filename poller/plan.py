@@ -5,13 +5,14 @@ between two points is read through where that is cheaper than a request of its
 own. On a network only the number of requests counts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from poller.blocks import RegisterBlock
 from poller.device import Device
 from poller.errors import ProfileError
+from poller.pace import pace
 from poller.points import Point
 
 MAX_BITS = 2000
@@ -36,10 +37,10 @@ class DevicePlan:
     """How one device is to be polled.
 
     Attributes:
-        blocks: What every poll asks for.
+        blocks: What polls ask for, each block as often as it says; one of them in every poll.
         identity: What is asked for now and then: the device's texts.
         pause_s: The least pause between an answer and the next request.
-        poll_s: The predicted time that a poll takes on the bus.
+        poll_s: The predicted time that a poll of everything takes on the bus.
     """
 
     device: Device
@@ -67,19 +68,20 @@ def plan_device(device: Device, *, baud: int, turnaround_s: float, distinct: boo
     profile = device.profile
     pause_s = profile.pause_ms / 1000
 
-    def plan(points: Iterable[Point]) -> tuple[RegisterBlock, ...]:
+    def plan(points: Iterable[Point], every: Mapping[str, int]) -> tuple[RegisterBlock, ...]:
         return plan_blocks(
             points,
             max_registers=profile.max_registers,
             baud=baud,
             turnaround_s=turnaround_s,
             pause_s=pause_s,
+            every=every,
         )
 
-    blocks = plan(one.point for one in device.fields.values() if one.point is not None)
+    blocks = plan((one.point for one in device.fields.values() if one.point is not None), pace(device))
     if not blocks:
         raise ProfileError(f"{device.key}: expected at least one field with an address")
-    identity = plan(profile.identity.values())
+    identity = plan(profile.identity.values(), {})
     if distinct:
         told_apart = tell_apart((*blocks, *identity), max_registers=profile.max_registers)
         blocks, identity = told_apart[: len(blocks)], told_apart[len(blocks) :]
@@ -95,9 +97,24 @@ def plan_device(device: Device, *, baud: int, turnaround_s: float, distinct: boo
 
 
 def plan_blocks(
-    points: Iterable[Point], *, max_registers: int, baud: int, turnaround_s: float, pause_s: float = 0.0
+    points: Iterable[Point],
+    *,
+    max_registers: int,
+    baud: int,
+    turnaround_s: float,
+    pause_s: float = 0.0,
+    every: Mapping[str, int] | None = None,
 ) -> tuple[RegisterBlock, ...]:
     """The blocks that cover all points in the least predicted time.
+
+    Args:
+        points: What is to be read.
+        max_registers: The longest request.
+        baud: Bits per second of the line, 0 for none.
+        turnaround_s: How long the device thinks before it answers.
+        pause_s: The least pause before a request.
+        every: In every how many polls a point is read, by its name; the others in each. One that
+            may wait is read along where that costs less than a request of its own now and then.
 
     Raises:
         ProfileError: A point is wider than `max_registers`.
@@ -108,11 +125,15 @@ def plan_blocks(
     >>> [str(one) for one in plan_blocks(points, max_registers=125, baud=9600, turnaround_s=0.005)]
     ['holding 20488+18', 'holding 20522+2', 'holding 24576+12']
     """
+
+    def price(block: RegisterBlock) -> float:
+        return pause_s + request_seconds(block, baud, turnaround_s)
+
     blocks: list[RegisterBlock] = []
     ordered = sorted(points, key=lambda point: (point.table, point.address, point.registers, point.name))
     for table, group in groupby(ordered, key=lambda point: point.table):
         limit = MAX_BITS if table.holds_bits else max_registers
-        blocks += _cheapest(list(group), limit, baud, turnaround_s, pause_s)
+        blocks += _cheapest(list(group), limit, every or {}, price)
     return tuple(blocks)
 
 
@@ -159,10 +180,12 @@ def split_block(block: RegisterBlock) -> tuple[RegisterBlock, ...]:
         else:
             runs.append([point])
         end = max(end, point.address + point.registers)
-    pieces = tuple(_block(run) for run in runs)
+    pieces = tuple(replace(_block(run), every=block.every) for run in runs)
     if [one.request for one in pieces] == [block.request]:
         # Bits of one register stay together: they are one request.
-        pieces = tuple(_block(list(group)) for _, group in groupby(ordered, key=_span))
+        pieces = tuple(
+            replace(_block(list(group)), every=block.every) for _, group in groupby(ordered, key=_span)
+        )
     return pieces
 
 
@@ -207,7 +230,7 @@ def spacer(block: RegisterBlock) -> RegisterBlock:
 
 
 def _cheapest(
-    points: Sequence[Point], limit: int, baud: int, turnaround_s: float, pause_s: float
+    points: Sequence[Point], limit: int, every: Mapping[str, int], price: Callable[[RegisterBlock], float]
 ) -> list[RegisterBlock]:
     """The least-cost way to cut a sorted row of points into runs, by dynamic programming."""
     # best[n] is the cost of the first n points and where the last of their runs begins.
@@ -215,10 +238,10 @@ def _cheapest(
     for stop in range(1, len(points) + 1):
         found: tuple[float, int] | None = None
         for start in range(stop - 1, -1, -1):
-            block = _block(points[start:stop])
+            block = _block(points[start:stop], every)
             if block.count > limit:
                 break
-            cost = best[start][0] + pause_s + request_seconds(block, baud, turnaround_s)
+            cost = best[start][0] + price(block) / block.every
             if found is None or cost < found[0]:
                 found = cost, start
         if found is None:
@@ -231,15 +254,16 @@ def _cheapest(
     stop = len(points)
     while stop:
         start = best[stop][1]
-        blocks.append(_block(points[start:stop]))
+        blocks.append(_block(points[start:stop], every))
         stop = start
     return blocks[::-1]
 
 
-def _block(points: Sequence[Point]) -> RegisterBlock:
+def _block(points: Sequence[Point], every: Mapping[str, int] | None = None) -> RegisterBlock:
     address = min(point.address for point in points)
     end = max(point.address + point.registers for point in points)
-    return RegisterBlock(points[0].table, address, end - address, tuple(points))
+    polls = min((every or {}).get(point.name, 1) for point in points)
+    return RegisterBlock(points[0].table, address, end - address, tuple(points), polls)
 
 
 def _span(point: Point) -> tuple[int, int]:

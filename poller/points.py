@@ -117,6 +117,7 @@ class Field:
         difference: The field is the first minus the second of these.
         raw_of: The field is the unfiltered register of this energy count.
         default: Whether it is read when the configuration does not choose.
+        interval_s: Seconds between two reads of it, where they are more than its device's.
     """
 
     quantity: Quantity
@@ -126,3 +127,9 @@ class Field:
     raw_of: str | None = None
     words: Mapping[str, str] = field(default_factory=dict)
     default: bool = True
+    interval_s: float | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The fields that a derived one is made of."""
+        return self.difference or ((self.raw_of,) if self.raw_of is not None else ())

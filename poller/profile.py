@@ -73,7 +73,7 @@ class Profile:
         pending = list(chosen)
         while pending:
             one = self.fields[pending.pop()]
-            for name in (*(one.difference or ()), *filter(None, (one.raw_of,))):
+            for name in one.sources:
                 if name not in chosen:
                     chosen.add(name)
                     pending.append(name)

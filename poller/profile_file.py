@@ -33,6 +33,7 @@ class PointTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     difference: tuple[str, str] | None = None
     raw_of: str | None = None
     default: bool = True
+    interval_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
     unit: str | None = None
     kind: FieldKind | None = None
     description: str | None = None
@@ -103,6 +104,7 @@ def make_field(name: str, keys: dict[str, Any], profile: ProfileTable) -> Field:
         raw_of=table.raw_of,
         words=table.words,
         default=table.default,
+        interval_s=table.interval_s,
     )
 
 
@@ -112,6 +114,8 @@ def _check_origin(name: str, table: PointTable, profile: ProfileTable) -> None:
         raise ProfileError(f"{name}: expected exactly one of address, difference, raw_of")
     if profile.transport == "messages" and origins != 0:
         raise ProfileError(f"{name}: expected no address, the device reports by itself")
+    if table.interval_s is not None and table.address is None:
+        raise ProfileError(f"{name}.interval_s: expected it on a field with an address")
 
 
 def _rules(table: PointTable, kind: FieldKind, point: Point | None) -> Rules:

@@ -4,13 +4,13 @@ No clock: every time is an argument, in seconds of the monotonic clock.
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
 from poller.blocks import BlockFailure, BlockOutcome, BlockRead, FailureReason, RegisterBlock
 from poller.plan import DevicePlan, spacer, split_block, tell_apart
 from poller.points import Table
+from poller.rota import Rota
 
 PROBE_S = 0.4
 """How long a device that is down may take to answer..."""
@@ -55,11 +55,13 @@ class Finished:
 class _Run:
     """A poll under way: what is still to be asked, and what came."""
 
+    slot: int
     due: float
     pending: list[RegisterBlock]
     identity: list[RegisterBlock]
     again: list[RegisterBlock] = field(default_factory=list)
     tried: set[RegisterBlock] = field(default_factory=set)
+    refused: set[RegisterBlock] = field(default_factory=set)
     outcomes: dict[tuple[Table, int, int], BlockOutcome] = field(default_factory=dict)
     texts: list[BlockRead] = field(default_factory=list)
     is_answered: bool = False
@@ -86,8 +88,8 @@ class Seat:
         self._repeat_at = math.inf
         self._rested_at = -math.inf
         self._last: RegisterBlock | None = None
-        self._blocks = plan.blocks
-        self._identity = plan.identity
+        self._rota = Rota(plan.blocks)
+        self._identity = Rota(plan.identity)
         self._wants_identity = True
         self._heard_at = start
         self._probes = 0
@@ -133,8 +135,8 @@ class Seat:
         is_repeat = slot < self._next_slot
         self._next_slot = slot + 1
         self._repeat_at = math.inf
-        identity = list(self._identity) if self._wants_identity else []
-        self._run = _Run(self._slot_time(slot), list(self._blocks), identity)
+        identity = list(self._identity.blocks) if self._wants_identity else []
+        self._run = _Run(slot, self._slot_time(slot), self._rota.due(slot), identity)
         return None if is_repeat else now - self._run.due
 
     def choose(self) -> tuple[RegisterBlock, Purpose]:
@@ -166,11 +168,10 @@ class Seat:
         run.is_unreachable = isinstance(outcome, BlockFailure) and outcome.reason is FailureReason.UNREACHABLE
         if not run.is_unreachable:
             self._last = block
-        if purpose is not Purpose.SPACER and not self._split(run, block, purpose, outcome):
-            if purpose is Purpose.VALUES:
-                self._take_values(run, block, outcome)
-            else:
-                self._take_identity(run, outcome)
+        if purpose is Purpose.VALUES and not self._doubt(run, block, outcome):
+            self._take_values(run, block, outcome)
+        elif purpose is Purpose.IDENTITY and not self._split(run, block, purpose, outcome):
+            self._take_identity(run, outcome)
         if not run.is_answered and run.unanswered >= (1 if self.is_silent else 2):
             self._give_up(run, outcome, now)
         if run.pending or run.again or run.identity:
@@ -191,13 +192,14 @@ class Seat:
         """Read the device's texts with the poll under way, or else with its next one."""
         self._wants_identity = True
         if self._run is not None:
-            self._run.identity = list(self._identity)
+            self._run.identity = list(self._identity.blocks)
 
     def _take_values(self, run: _Run, block: RegisterBlock, outcome: BlockOutcome) -> None:
         run.outcomes[block.request] = outcome
-        # An address that is illegal now is so in a second as well.
-        is_final = isinstance(outcome, BlockRead) or outcome.reason is FailureReason.ILLEGAL_ADDRESS
-        if not is_final and block not in run.tried:
+        # A single point that is illegal now is so in a second as well.
+        if isinstance(outcome, BlockRead) or (_is_illegal(outcome) and _pieces(block) is None):
+            self._rota.note_answer(block, run.slot)
+        elif block not in run.tried:
             run.again.append(block)
         run.tried.add(block)
 
@@ -210,23 +212,32 @@ class Seat:
             self._wants_identity = not outcome.reason.shows_life
             run.identity.clear()
 
+    def _doubt(self, run: _Run, block: RegisterBlock, outcome: BlockOutcome) -> bool:
+        """Split what was refused twice in a row; once may be a gateway's mistake, and a split is for good."""
+        if not _is_illegal(outcome):
+            run.refused.discard(block)
+        elif block in run.refused:
+            return self._split(run, block, Purpose.VALUES, outcome)
+        else:
+            run.refused.add(block)
+        return False
+
     def _split(self, run: _Run, block: RegisterBlock, purpose: Purpose, outcome: BlockOutcome) -> bool:
         """Cut a block that the device refuses, for good: the pieces are asked in its place."""
-        if not isinstance(outcome, BlockFailure) or outcome.reason is not FailureReason.ILLEGAL_ADDRESS:
-            return False
-        pieces = split_block(block)
-        if [one.request for one in pieces] == [block.request]:
+        pieces = _pieces(block) if _is_illegal(outcome) else None
+        if pieces is None:
             return False
         # One piece: only what made the block longer was refused, so it stays short.
         if self._distinct and len(pieces) > 1:
-            others = tuple(one for one in (*self._blocks, *self._identity) if one != block)
+            others = tuple(one for one in (*self._rota.blocks, *self._identity.blocks) if one != block)
             limit = self.plan.device.profile.max_registers
             pieces = tell_apart((*others, *pieces), max_registers=limit)[len(others) :]
         if purpose is Purpose.VALUES:
-            self._blocks = tuple(_replaced(self._blocks, block, pieces))
+            self._rota.replace(block, pieces)
+            run.outcomes.pop(block.request, None)
             run.pending = [*pieces, *run.pending]
         else:
-            self._identity = tuple(_replaced(self._identity, block, pieces))
+            self._identity.replace(block, pieces)
             run.identity = [*pieces, *run.identity]
         return True
 
@@ -243,6 +254,7 @@ class Seat:
 
     def _finish(self, run: _Run, now: float) -> Finished:
         self._run = None
+        self._rota.end_poll(is_read=any(isinstance(one, BlockRead) for one in run.outcomes.values()))
         if not run.is_answered:
             # That the gateway is gone says nothing of the device.
             if not run.is_unreachable:
@@ -279,8 +291,11 @@ class Seat:
         return self._run
 
 
-def _replaced(
-    blocks: Iterable[RegisterBlock], old: RegisterBlock, new: tuple[RegisterBlock, ...]
-) -> Iterable[RegisterBlock]:
-    for block in blocks:
-        yield from new if block == old else (block,)
+def _is_illegal(outcome: BlockOutcome) -> bool:
+    return isinstance(outcome, BlockFailure) and outcome.reason is FailureReason.ILLEGAL_ADDRESS
+
+
+def _pieces(block: RegisterBlock) -> tuple[RegisterBlock, ...] | None:
+    """What a refused block is cut into; `None` where it cannot be."""
+    pieces = split_block(block)
+    return None if [one.request for one in pieces] == [block.request] else pieces

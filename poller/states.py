@@ -1,8 +1,8 @@
 """What is known of a device between its readings, and the states that are made of it.
 
 Every field of a device stands in each of its states. One that failed or was
-not accepted carries its last good value and is held, for at most two
-intervals; then it has none. What the device itself calls 'no value' has none
+not accepted carries its last good value and is held, for at most two of its
+intervals; then it has none. So is one that is read more seldom than its device, between its reads. What the device itself calls 'no value' has none
 at once: that is an answer, not a failure.
 
 Intervals are counted on the timetable (`Poll.due`), so that a poll which ends
@@ -127,7 +127,7 @@ def make_state(
     good = {
         name: last
         for name, last in tracker.good.items()
-        if name not in without and _intervals(device, last.at, on) <= INTERVALS
+        if name not in without and _intervals(device.interval_of(name), last.at, on) <= INTERVALS
     }
     good |= {name: Good(value, on) for name, value in fresh.items()}
     values = {name: good[name].value if name in good else None for name in device.fields}
@@ -150,7 +150,7 @@ def note_silence(device: Device, tracker: Tracker, *, on: float, now: float) -> 
         on: When, on the timetable.
         now: When, seconds of the monotonic clock.
     """
-    if tracker.online is False or _intervals(device, tracker.heard, on) < INTERVALS:
+    if tracker.online is False or _intervals(device.interval_s, tracker.heard, on) < INTERVALS:
         return Folded(tracker, None, tracker.online, wants_identity=wants_identity(device, tracker))
     lost = replace(tracker, online=False, good={}, identity=replace(tracker.identity, read_at=None))
     return Folded(
@@ -171,6 +171,6 @@ def wants_identity(device: Device, tracker: Tracker) -> bool:
     return tracker.identity.is_wanted(disputes)
 
 
-def _intervals(device: Device, since: float, on: float) -> float:
+def _intervals(interval_s: float, since: float, on: float) -> float:
     """How many intervals lie between two times; less than a thousandth is the clock's noise."""
-    return round((on - since) / device.interval_s, 3)
+    return round((on - since) / interval_s, 3)

@@ -43,6 +43,7 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         prefixes: One series each: `meter` makes `meter_power_total_kw`.
         labels: The constant labels of those series.
         words: For an enum, what its numbers mean.
+        interval: Seconds between two reads of it, where it is read more seldom than its device; 0 otherwise.
     """
 
     unit: str = ""
@@ -51,6 +52,7 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prefixes: tuple[_MetricName, ...] = ()
     labels: dict[_LabelName, str] = {}
     words: dict[str, str] = {}
+    interval: Annotated[float, msgspec.Meta(ge=0)] = 0
 
 
 class Info(msgspec.Struct, frozen=True, kw_only=True):

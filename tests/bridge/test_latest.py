@@ -193,6 +193,17 @@ def test_a_held_field_stays_until_its_reading_is_two_intervals_old():
     assert bus.view(20.001).held == frozenset()
 
 
+def test_a_slow_field_stays_for_two_of_its_own_intervals():
+    bus = Bus(announced=False)
+    slow = msgspec.structs.replace(INFO.fields["power_L1_kw"], interval=30)
+    bus.latest.announce(KEY, msgspec.structs.replace(INFO, fields=INFO.fields | {"power_L1_kw": slow}))
+    bus.offer(state(0, 1), 0)
+    for seq in range(2, 9):
+        bus.offer(state(10 * seq - 10, seq, held=["power_L1_kw"]), 10 * seq - 10)
+    assert bus.view(60).values["power_L1_kw"] == 0.5
+    assert "power_L1_kw" not in bus.view(70).values
+
+
 def test_a_field_that_was_held_before_this_bridge_looked_is_shown_without_an_age():
     bus = Bus()
     bus.offer(state(0, held=["power_L1_kw"]), 0)

@@ -23,7 +23,7 @@ from poller.assemble import (
     restore,
 )
 from poller.blocks import BlockFailure, BlockOutcome, BlockRead, FailureReason, Poll, RegisterBlock
-from poller.device import Device
+from poller.device import Device, describe_device
 from poller.errors import FilterStateError
 from poller.identity import Identity
 from poller.points import Table
@@ -148,6 +148,48 @@ def test_a_failed_block_is_held_for_two_intervals_then_null():
     assert made.values["power_total_kw"] is None
     assert made.held == frozenset()
     assert state(polls.poll()).values["power_total_kw"] == 2.3
+
+
+SLOW = replace(
+    METER,
+    fields={
+        name: replace(one, interval_s=90) if name.startswith("energy") and one.point else one
+        for name, one in METER.fields.items()
+    },
+)
+
+
+def test_a_slow_field_is_held_between_its_reads_and_for_two_of_its_intervals_at_most():
+    """The counts are read in every third poll: no state is without them until two turns were missed."""
+    polls = Polls(of=SLOW).warm()
+    counts = {point.name for point in ENERGY.points} | {"energy_total_raw_kwh"}
+    for turn in range(1, 4):
+        for _ in range(2):
+            polls.blocks = (POWER, FACTOR)
+            made = state(polls.poll())
+            assert (made.held, made.values["energy_total_kwh"]) == (counts, 99 + turn)
+        polls.blocks = (POWER, FACTOR, ENERGY)
+        assert state(polls.poll(energy_total_kwh=100.0 + turn)).held == frozenset()
+    for _ in range(6):
+        made = state(polls.poll(fail=(ENERGY,)))
+        assert made.held == counts
+    made = state(polls.poll(fail=(ENERGY,)))
+    assert (made.held, made.values["energy_total_kwh"]) == (frozenset(), None)
+    assert made.values["power_total_kw"] == 2.3
+
+
+def test_a_device_is_lost_after_two_of_its_own_intervals_however_slow_its_fields_are():
+    polls = Polls(of=SLOW).warm()
+    assert polls.dead().snapshot is None
+    assert set(state(polls.dead()).values.values()) == {None}
+
+
+def test_the_announcement_says_which_fields_are_slow():
+    fields = describe_device(SLOW, "house", "k3f9").fields
+    assert {name for name, one in fields.items() if one.interval == 90} == {
+        point.name for point in ENERGY.points
+    } | {"energy_total_raw_kwh"}
+    assert fields["power_factor"].interval == 0
 
 
 def test_the_time_is_that_of_the_last_block_that_was_read():

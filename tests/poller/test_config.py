@@ -66,6 +66,18 @@ def test_what_the_file_means(tmp_path):
     assert (settings.mqtt.host, settings.mqtt.root, settings.name) == ("broker", "heating", "house")
 
 
+def test_a_field_or_a_kind_of_them_may_be_read_more_seldom(tmp_path):
+    text = GOOD.replace(
+        "unit = 2", "unit = 2\nintervals = { energy = 300, energy_L1_kwh = 60, frequency_hz = 90 }"
+    )
+    meter, pump = read_config(write(tmp_path, text), {}).devices
+    slow = {name: one.interval_s for name, one in meter.fields.items() if one.interval_s}
+    counts = {name for name, one in meter.fields.items() if one.quantity.kind == "energy"}
+    assert slow == dict.fromkeys(counts, 300) | {"energy_L1_kwh": 60, "frequency_hz": 90}
+    assert meter.interval_of("energy_total_raw_kwh") == 300
+    assert not any(one.interval_s for one in pump.fields.values())
+
+
 def test_an_empty_file_is_a_poller_without_devices(tmp_path):
     settings = read_config(write(tmp_path, ""), {})
     assert (settings.buses, settings.devices, settings.mqtt.host) == ((), (), "localhost")
@@ -208,6 +220,19 @@ MISTAKES = [
         "unit = 2",
         f"unit = 2\nwithout = {json.dumps([*load_profile('wago-879').choose()])}",
         "device[0].without: expected to leave a field to read",
+    ),
+    (
+        "unit = 7",
+        "unit = 7\nintervals = { power = 60 }",
+        "device[1].intervals.power: expected a field that is read, or their kind: bit, compressor_running, "
+        "defrost_active, enum, error_active, error_code, flow_rate_lpm, flow_temperature_celsius, measurement, "
+        "operating_mode, outdoor_temperature_celsius, power_state, return_temperature_celsius, selected_mode, "
+        "target_temperature_celsius, water_pressure_bar, water_pump_running",
+    ),
+    (
+        "unit = 2",
+        "unit = 2\nintervals = { energy = 0.5 }",
+        "device[0].intervals.energy: expected 1 to 3600 s, got 0.5",
     ),
 ]
 

@@ -1,5 +1,6 @@
 """The requests that a device costs."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from poller.blocks import RegisterBlock
 from poller.device import Device
 from poller.errors import ProfileError
+from poller.pace import pace
 from poller.plan import plan_blocks, plan_device, request_seconds, spacer, split_block, tell_apart
 from poller.points import Encoding, Point, Table
 from poller.profile import load_profile
@@ -138,6 +140,63 @@ def test_a_device_without_anything_to_read_is_refused():
     empty = replace(device("wago-879"), fields={})
     with pytest.raises(ProfileError, match="meter/it: expected at least one field with an address"):
         plan_device(empty, baud=9600, turnaround_s=0.03, distinct=True)
+
+
+def test_slow_points_are_read_apart_where_that_saves_time_and_along_where_it_does_not():
+    power, factor, count = point("power", 0, 2), point("factor", 2, 2), point("count", 60, 2)
+    every = {"factor": 6, "count": 6}
+
+    def planned(baud):
+        blocks = plan_blocks(
+            [power, factor, count], max_registers=125, baud=baud, turnaround_s=0.03, every=every
+        )
+        return [(str(one), one.every) for one in blocks]
+
+    assert planned(9600) == [("holding 0+4", 1), ("holding 60+2", 6)]
+    assert planned(0) == [("holding 0+62", 1)], "on a network only the number of requests counts"
+
+
+def slow(intervals: Mapping[str, float]) -> Device:
+    known = device("lg-r290")
+    return replace(
+        known,
+        fields={
+            name: replace(one, interval_s=intervals.get(name)) if one.point else one
+            for name, one in known.fields.items()
+        },
+    )
+
+
+def test_a_field_is_read_at_least_as_often_as_it_asks_for():
+    paced = pace(slow({"error_code": 29, "outdoor_temperature_celsius": 30, "water_pressure_bar": 5}))
+    assert (paced["error_code"], paced["outdoor_temperature_celsius"], paced["water_pressure_bar"]) == (
+        2,
+        3,
+        1,
+    )
+
+
+def test_what_a_difference_is_made_of_is_read_together():
+    paced = pace(slow({"flow_temperature_celsius": 60, "return_temperature_celsius": 30}))
+    assert (paced["flow_temperature_celsius"], paced["return_temperature_celsius"]) == (3, 3)
+
+
+def test_every_poll_asks_for_something():
+    paced = pace(slow(dict.fromkeys(load_profile("lg-r290").choose(), 40) | {"power_state": 60}))
+    assert set(paced.values()) == {1, 6}
+    assert paced["power_state"] == 6
+
+
+def test_a_voltage_is_read_as_often_as_what_it_excuses():
+    meter = load_profile("wago-879")
+    fields = {"frequency_hz": meter.fields["frequency_hz"], "voltage_L1_v": meter.fields["voltage_L1_v"]}
+    fields["voltage_L1_v"] = replace(fields["voltage_L1_v"], interval_s=300)
+    assert pace(replace(device("wago-879"), fields=fields)) == {"frequency_hz": 1, "voltage_L1_v": 1}
+
+
+def test_the_pieces_of_a_slow_block_are_as_slow():
+    block = RegisterBlock(Table.HOLDING, 1, 9, (point("a", 1, 2), point("b", 8)), every=6)
+    assert {one.every for one in split_block(block)} == {6}
 
 
 def test_a_point_wider_than_the_largest_request_is_refused():

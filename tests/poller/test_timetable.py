@@ -302,15 +302,70 @@ def test_the_least_pause_before_a_request_is_kept_and_left_to_the_others():
     assert play.times(OTHER) == [0.1, 0.2]
 
 
-def test_a_refused_block_is_split_once_and_the_pieces_are_remembered():
+def test_a_block_that_is_refused_twice_in_a_row_is_split_and_the_pieces_are_remembered():
     wide = block(0, 20, (0, 2), (10, 4))
 
     def answer(job, now):
         return (FailureReason.ILLEGAL_ADDRESS if job.block.count == 20 else None), FAST
 
     play = Play(Timetable([plan(METER, wide)], 0.0, is_rtu=False), answer).until(61.0)
-    assert play.requests(METER) == ["holding 0+20", *(["holding 0+2", "holding 10+4"] * 3)]
+    assert play.requests(METER) == ["holding 0+20"] * 2 + ["holding 0+2", "holding 10+4"] * 3
     assert [len(poll.outcomes) for poll in play.polls] == [2, 2, 2]
+
+
+def count_at(play: Play) -> list[float]:
+    return [pytest.approx(at) for at, job in play.sent if job.block.address == 60]
+
+
+def slow_and_fast(every: int) -> DevicePlan:
+    return plan(METER, block(0, 10), replace(block(60, 2), every=every), interval_s=10)
+
+
+def test_a_slow_block_is_read_in_the_first_three_polls_and_then_once_in_so_many():
+    play = Play(Timetable([slow_and_fast(6)], 0.0, is_rtu=False)).until(185)
+    assert count_at(play) == [0.1, 10.1, 20.1, 60.1, 120.1, 180.1]
+    assert len(play.requests(METER)) == 19 + 6, "the other one is read in every poll"
+
+
+def test_a_slow_block_that_fails_is_asked_for_in_the_next_poll_and_keeps_its_turns():
+    def answer(job, now):
+        fails = job.block.address == 60 and 55 < now < 75
+        return (FailureReason.TIMEOUT if fails else None), FAST
+
+    play = Play(Timetable([slow_and_fast(6)], 0.0, is_rtu=False), answer).until(125)
+    assert count_at(play)[3:] == [60.1, 60.2, 70.1, 70.2, 80.1, 120.1]
+
+
+def test_a_slow_block_that_is_refused_for_good_keeps_its_turns():
+    def answer(job, now):
+        return (FailureReason.ILLEGAL_ADDRESS if job.block.address == 60 else None), FAST
+
+    play = Play(Timetable([slow_and_fast(6)], 0.0, is_rtu=False), answer).until(125)
+    assert count_at(play) == [0.1, 10.1, 20.1, 60.1, 120.1]
+
+
+def test_a_device_that_was_away_is_asked_for_everything():
+    def answer(job, now):
+        return (FailureReason.TIMEOUT if 65 < now < 85 else None), FAST
+
+    play = Play(Timetable([slow_and_fast(30)], 0.0, is_rtu=False), answer).until(135)
+    assert count_at(play)[3:] == [90.1, 100.1, 110.1]
+
+
+@pytest.mark.parametrize(
+    "reasons",
+    [
+        [FailureReason.ILLEGAL_ADDRESS],
+        [FailureReason.ILLEGAL_ADDRESS, FailureReason.TIMEOUT, FailureReason.ILLEGAL_ADDRESS],
+        [FailureReason.TIMEOUT, FailureReason.ILLEGAL_ADDRESS],
+    ],
+)
+def test_one_refusal_may_be_a_gateways_mistake_and_splits_nothing(reasons):
+    answers = iter(reasons)
+    meter = plan(METER, block(0, 20, (0, 2), (10, 4)))
+    play = Play(Timetable([meter], 0.0, is_rtu=False), lambda job, now: (next(answers, None), FAST))
+    assert set(play.until(61.0).requests(METER)) == {"holding 0+20"}
+    assert isinstance(play.polls[-1].outcomes[0], BlockRead)
 
 
 def test_a_point_that_does_not_exist_fails_alone_and_without_a_retry():
@@ -324,7 +379,7 @@ def test_a_point_that_does_not_exist_fails_alone_and_without_a_retry():
     meter = plan(METER, block(0, 6, (0, 2), (2, 2), (4, 2)))
     play = Play(Timetable([meter], 0.0, is_rtu=False), answer).until(31.0)
     pieces = ["holding 0+2", "holding 2+2", "holding 4+2"]
-    assert play.requests(METER) == ["holding 0+6", *pieces, *pieces]
+    assert play.requests(METER) == ["holding 0+6", "holding 0+6", *pieces, *pieces]
     assert [type(one) for one in play.polls[1].outcomes] == [BlockRead, BlockFailure, BlockRead]
 
 
@@ -383,7 +438,7 @@ def test_on_rtu_the_pieces_of_a_split_block_are_told_apart_and_only_what_is_refu
     play = Play(Timetable([plan(METER, wide)], 0.0, is_rtu=True), answer).until(65.0)
     assert neighbours_differ(play, METER)
     assert play.requests(METER) == [
-        *["holding 0+12", "holding 0+2", "holding 10+3", "holding 10+2"],
+        *["holding 0+12", "holding 0+12", "holding 0+2", "holding 10+3", "holding 10+3", "holding 10+2"],
         *["holding 10+2", "holding 0+1", "holding 0+2"],
         *["holding 0+2", "holding 10+1", "holding 10+2"],
     ]
