@@ -1,16 +1,16 @@
 """A bus behind a TCP socket or a serial port: Modbus TCP, or RTU frames. The only module that knows pymodbus.
 
-pymodbus makes the requests and takes the answers apart. What a shared bus
-needs is done here: pymodbus is handed an answer only when it is whole, from
-the right unit and, on RTU, of the awaited length. Left to itself it gives a
-late RTU answer to the next request, loses the rest of an answer that came in
-pieces, and does not count the registers.
+pymodbus makes the poller's requests and takes the answers apart. What a
+shared bus needs is done by `poller.exchange`: pymodbus is handed an answer
+only when it is whole, from the right unit and, on RTU, of the awaited length.
+Left to itself it gives a late RTU answer to the next request, loses the rest
+of an answer that came in pieces, and does not count the registers.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from itertools import cycle
 
 from pymodbus import FramerType, ModbusException
 from pymodbus.client import ModbusTcpClient
@@ -18,34 +18,16 @@ from pymodbus.pdu import ModbusPDU
 
 from poller.blocks import BlockRead, FailureReason, RegisterBlock
 from poller.config import BusSettings
-from poller.frames import Frame, FramingError, is_whole, rtu_frames, tcp_frame
+from poller.exchange import Exchange
+from poller.frames import FramingError, rtu_request, tcp_request
 from poller.line import Line
 from poller.points import Table
+from poller.request import GATEWAY_CODES, ILLEGAL_ADDRESS, READING, Request, reading
 from poller.transport import ReadError
 from readings.health import Tally
 
-MAX_UNANSWERED = 3
-"""After so many requests in a row that nothing answered, the connection itself is doubted."""
-
-FUNCTIONS = {Table.COIL: 1, Table.DISCRETE: 2, Table.HOLDING: 3, Table.INPUT: 4}
-ILLEGAL_ADDRESS = 2
-GATEWAY_CODES = frozenset({10, 11})
-"""Exceptions by which the gateway says that it reached nobody."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Awaited:
-    """The answer that is waited for."""
-
-    block: RegisterBlock
-    unit: int
-    timeout_s: float
-    deadline: float
-
-    def is_answered_by(self, frame: Frame) -> bool:
-        """On RTU only the length tells an answer from a late one to an earlier request."""
-        fits = frame.exception != 0 or frame.payload_bytes == self.block.answer_bytes
-        return fits and frame.unit == self.unit and frame.function == FUNCTIONS[self.block.table]
+FOREIGN_NUMBERS = range(65001, 65536)
+"""Modbus TCP's numbers for requests that pymodbus, which counts to 65000, did not make."""
 
 
 class _Client(ModbusTcpClient):
@@ -75,8 +57,8 @@ class _Client(ModbusTcpClient):
 class ModbusTransport:
     """One bus, for one thread.
 
-    After a timeout on RTU, `read` listens on for the late answer, at most for
-    as long again: it may take two timeouts, and `CONNECT_TIMEOUT_S` more
+    After a timeout on RTU it listens on for the late answer, at most for
+    as long again: a request may take two timeouts, and `CONNECT_TIMEOUT_S` more
     while it is not connected.
     """
 
@@ -85,34 +67,35 @@ class ModbusTransport:
     ) -> None:
         # What pymodbus would log for each lost answer is raised and counted here.
         logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
-        self._name = settings.name
-        self._tally = tally
         self._monotonic = monotonic
-        self._line = Line(settings, tally=tally, monotonic=monotonic)
         self._is_rtu = settings.framing == "rtu"
-        self._client = _Client(
-            FramerType.RTU if self._is_rtu else FramerType.SOCKET, self._send, self._receive
+        self._exchange = Exchange(
+            Line(settings, tally=tally, monotonic=monotonic),
+            is_rtu=self._is_rtu,
+            count_sent=lambda: tally.count("poller_requests_total", bus=settings.name),
+            monotonic=monotonic,
         )
-        self._awaited: _Awaited | None = None
-        self._sent = b""
-        self._late: set[int] = set()
-        self._unanswered = 0
+        self._client = _Client(
+            FramerType.RTU if self._is_rtu else FramerType.SOCKET, self._exchange.send, self._exchange.receive
+        )
+        self._foreign_numbers = cycle(FOREIGN_NUMBERS)
 
     @property
     def is_connected(self) -> bool:
         """Whether the next request goes out without connecting first, as far as is known."""
-        return self._line.is_connected
+        return self._exchange.is_connected
 
     def late_units(self) -> frozenset[int]:
         """The units that have answered too late since this was last asked."""
-        late = frozenset(self._late)
-        self._late.clear()
-        return late
+        return self._exchange.late_units()
+
+    def clear_at(self, request: Request) -> float:
+        """From when on no late answer to an earlier request can be taken for this one's, monotonic seconds."""
+        return self._exchange.clear_at(request)
 
     def close(self) -> None:
-        """Let the connection go; the next read makes a new one."""
-        self._line.close()
-        self._unanswered = 0
+        """Let the connection go; the next request makes a new one."""
+        self._exchange.close()
 
     def read(self, block: RegisterBlock, unit: int, timeout_s: float) -> BlockRead:
         """Ask a device for a block.
@@ -120,11 +103,7 @@ class ModbusTransport:
         Raises:
             ReadError: No connection, no answer, not the awaited one, or an exception.
         """
-        self._line.connect()
-        if not self._clear_line():
-            self.close()
-            self._line.connect()
-        self._awaited = _Awaited(block, unit, timeout_s, self._monotonic() + timeout_s)
+        self._exchange.begin(reading(unit, block), timeout_s, is_ours=True)
         ask = {
             Table.COIL: self._client.read_coils,
             Table.DISCRETE: self._client.read_discrete_inputs,
@@ -140,100 +119,37 @@ class ModbusTransport:
             self.close()
             raise ReadError(FailureReason.GARBLED, f"{block}: {error}") from error
         read_at = self._monotonic()
-        self._unanswered = 0
+        self._exchange.note_answered()
         return BlockRead(block, _words(block, response), read_at)
 
-    def _clear_line(self) -> bool:
-        """Take what came since the last answer; False when the connection is of no use any more."""
+    def forward(self, request: Request, timeout_s: float) -> bytes:
+        """Pass on another program's request as it is.
+
+        Returns:
+            The PDU of its whole answer, which may be a refusal.
+
+        Raises:
+            ReadError: No connection, no answer, or not the awaited one.
+        """
+        self._exchange.begin(request, timeout_s, is_ours=False)
         try:
-            self._line.take_waiting()
-        except OSError:
-            return False
-        if not self._is_rtu:
-            # Modbus TCP numbers its answers: a late one is passed over in its place.
-            return True
-        stray = bytes(self._line.buffer)
-        self._line.buffer.clear()
-        self._note_late(rtu_frames(stray))
-        return is_whole(stray)
-
-    def _send(self, request: bytes) -> None:
-        self._tally.count("poller_requests_total", bus=self._name)
-        self._sent = request
-        self._line.send(request, self._expected().timeout_s)
-
-    def _receive(self) -> bytes:
-        awaited = self._expected()
-        return self._receive_rtu(awaited) if self._is_rtu else self._receive_tcp(awaited)
-
-    def _receive_tcp(self, awaited: _Awaited) -> bytes:
-        """Read answers until the one with the request's number comes."""
-        number = self._client.transaction.request_transaction_id
-        while True:
-            frame = tcp_frame(bytes(self._line.buffer))
-            if frame is None:
-                if not self._line.fill(awaited.deadline):
-                    if heard := bytes(self._line.buffer):
-                        raise FramingError(f"only a piece of an answer: {heard[:32].hex(' ')}")
-                    self._count_unanswered()
-                    raise _no_answer(awaited)
-                continue
-            del self._line.buffer[: len(frame.data)]
-            if frame.transaction != number:
-                self._note_late([frame])
-            elif frame.unit != awaited.unit:
-                raise _wrong_unit(awaited, [frame])
-            else:
-                return frame.data
-
-    def _receive_rtu(self, awaited: _Awaited) -> bytes:
-        """Read until the awaited answer has come; else read on until it comes late or the line was quiet."""
-        answer = self._find(awaited, awaited.deadline)
-        if answer is not None:
-            self._line.buffer.clear()
-            return answer.data
-        try:
-            late = self._find(awaited, awaited.deadline + awaited.timeout_s)
+            self._exchange.send(
+                rtu_request(request.unit, request.pdu)
+                if self._is_rtu
+                else tcp_request(next(self._foreign_numbers), request.unit, request.pdu)
+            )
+            answer = self._exchange.receive()
         except OSError as error:
             self.close()
-            raise _no_answer(awaited) from error
-        # An adapter that hears itself brings the request back, ahead of everything.
-        heard = bytes(self._line.buffer).removeprefix(self._sent)
-        frames = list(rtu_frames(heard))
-        self._note_late(frames)
-        if late is not None:
-            self._unanswered = 0
-            raise ReadError(FailureReason.TIMEOUT, f"{awaited.block}: the answer came too late")
-        if not is_whole(heard):
-            raise FramingError(f"no whole answer in {heard[:32].hex(' ')}")
-        self._count_unanswered()
-        if any(one.unit == awaited.unit for one in frames):
-            raise _short(awaited, frames)
-        raise _wrong_unit(awaited, frames) if frames else _no_answer(awaited)
-
-    def _find(self, awaited: _Awaited, deadline: float) -> Frame | None:
-        """Read until the awaited answer is there, behind whatever came before it."""
-        while True:
-            frames = list(rtu_frames(bytes(self._line.buffer)))
-            for place, frame in enumerate(frames):
-                if awaited.is_answered_by(frame):
-                    self._note_late(frames[:place])
-                    return frame
-            if not self._line.fill(deadline):
-                return None
-
-    def _note_late(self, frames: Iterable[Frame]) -> None:
-        self._late.update(one.unit for one in frames if one.exception not in GATEWAY_CODES)
-
-    def _count_unanswered(self) -> None:
-        self._unanswered += 1
-        if self._unanswered >= MAX_UNANSWERED:
+            raise ReadError(FailureReason.DISCONNECTED, f"{request}: {error}") from error
+        except FramingError as error:
             self.close()
-
-    def _expected(self) -> _Awaited:
-        if self._awaited is None:
-            raise RuntimeError("pymodbus sends and receives within a read only")
-        return self._awaited
+            raise ReadError(FailureReason.GARBLED, f"{request}: {error}") from error
+        pdu = answer[1:-2] if self._is_rtu else answer[7:]
+        if not request.is_answered_by(pdu):
+            raise ReadError(FailureReason.SHORT, f"{request}: an answer to something else")
+        self._exchange.note_answered()
+        return pdu
 
 
 def _words(block: RegisterBlock, response: ModbusPDU) -> tuple[int, ...]:
@@ -244,7 +160,7 @@ def _words(block: RegisterBlock, response: ModbusPDU) -> tuple[int, ...]:
             raise ReadError(FailureReason.TIMEOUT, f"{block}: the gateway did not reach the device")
         reason = FailureReason.ILLEGAL_ADDRESS if code == ILLEGAL_ADDRESS else FailureReason.EXCEPTION
         raise ReadError(reason, f"{block}: exception {code}")
-    if response.function_code != FUNCTIONS[block.table]:
+    if response.function_code != READING[block.table]:
         raise ReadError(FailureReason.GARBLED, f"{block}: an answer to function {response.function_code}")
     if block.table.holds_bits:
         words, expected = [int(bit) for bit in response.bits], 8 * block.answer_bytes
@@ -253,19 +169,3 @@ def _words(block: RegisterBlock, response: ModbusPDU) -> tuple[int, ...]:
     if len(words) != expected:
         raise ReadError(FailureReason.SHORT, f"{block}: expected {expected} values, got {len(words)}")
     return tuple(words[: block.count])
-
-
-def _no_answer(awaited: _Awaited) -> ReadError:
-    return ReadError(FailureReason.TIMEOUT, f"{awaited.block}: no answer within {awaited.timeout_s:g} s")
-
-
-def _short(awaited: _Awaited, frames: Iterable[Frame]) -> ReadError:
-    got = ", ".join(str(one.payload_bytes) for one in frames)
-    return ReadError(
-        FailureReason.SHORT, f"{awaited.block}: expected {awaited.block.answer_bytes} bytes, got {got}"
-    )
-
-
-def _wrong_unit(awaited: _Awaited, frames: Iterable[Frame]) -> ReadError:
-    got = ", ".join(str(one.unit) for one in frames)
-    return ReadError(FailureReason.WRONG_UNIT, f"{awaited.block}: unit {awaited.unit} was asked, got {got}")

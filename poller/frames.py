@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from poller.errors import PollerError
+from poller.request import READ_WRITE, READING, WRITE_COIL, WRITE_COILS, WRITE_REGISTER, WRITE_REGISTERS
 
 
 class FramingError(PollerError):
@@ -24,6 +25,7 @@ class Frame:
         data: All of it, with header and checksum.
         transaction: Modbus TCP's number of the request; 0 on RTU, which has none.
         function: What was asked for, without the mark of an exception.
+        pdu: Function code and data, without what the framing adds.
         payload_bytes: How many bytes of values it carries.
         exception: The code with which the device refuses; 0 when it does not.
     """
@@ -33,6 +35,7 @@ class Frame:
     transaction: int
     unit: int
     function: int
+    pdu: bytes
     payload_bytes: int
     exception: int
 
@@ -61,6 +64,25 @@ def is_whole(data: bytes) -> bool:
     (True, False)
     """
     return sum(len(one.data) for one in rtu_frames(data)) == len(data)
+
+
+def rtu_request(unit: int, pdu: bytes) -> bytes:
+    """A request as it goes over a serial line.
+
+    >>> rtu_request(2, bytes.fromhex("03 5012 0002")).hex(" ")
+    '02 03 50 12 00 02 75 3d'
+    """
+    body = bytes([unit]) + pdu
+    return body + crc16(body).to_bytes(2, "little")
+
+
+def tcp_request(transaction: int, unit: int, pdu: bytes) -> bytes:
+    """A request, or its answer, as Modbus TCP.
+
+    >>> tcp_request(7, 2, bytes.fromhex("03 5012 0002")).hex(" ")
+    '00 07 00 00 00 06 02 03 50 12 00 02'
+    """
+    return transaction.to_bytes(2, "big") + b"\0\0" + (len(pdu) + 1).to_bytes(2, "big") + bytes([unit]) + pdu
 
 
 def tcp_frame(data: bytes) -> Frame | None:
@@ -94,17 +116,27 @@ def _frame(start: int, data: bytes, *, transaction: int, header: int) -> Frame:
         transaction=transaction,
         unit=unit,
         function=function & 0x7F,
+        pdu=data[header + 1 :] if header else data[1:-2],
         payload_bytes=0 if refuses else first,
         exception=first if refuses else 0,
     )
 
 
+_FUNCTIONS = frozenset(
+    {*READING.values(), WRITE_COIL, WRITE_REGISTER, WRITE_COILS, WRITE_REGISTERS, READ_WRITE}
+)
+_ECHOES = frozenset({WRITE_COIL, WRITE_REGISTER, WRITE_COILS, WRITE_REGISTERS})
+"""Answered by the beginning of the request, not by values with their number before them."""
+
+
 def _rtu_size(data: bytes, start: int) -> int:
     """How long the answer is that may begin here; 0 when none does."""
     function = data[start + 1]
-    if function in {0x81, 0x82, 0x83, 0x84}:
+    if function & 0x80 and function & 0x7F in _FUNCTIONS:
         return 5
-    return 5 + data[start + 2] if function in {1, 2, 3, 4} else 0
+    if function in _FUNCTIONS - _ECHOES:
+        return 5 + data[start + 2]
+    return 8 if function in _ECHOES else 0
 
 
 def crc16(data: bytes) -> int:

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from poller.blocks import BlockRead, FailureReason, RegisterBlock
 from poller.errors import PollerError
+from poller.request import Request
 
 CONNECT_TIMEOUT_S = 1.5
 """How long making a connection may take."""
@@ -33,6 +34,19 @@ class Transport(Protocol):
         Raises:
             ReadError: Anything else came, or nothing.
         """
+
+    def forward(self, request: Request, timeout_s: float) -> bytes:
+        """Pass on another program's request as it is.
+
+        Returns:
+            The PDU of its whole answer, which may be a refusal.
+
+        Raises:
+            ReadError: Anything else came, or nothing.
+        """
+
+    def clear_at(self, request: Request) -> float:
+        """From when on no late answer to an earlier request can be taken for this one's, monotonic seconds."""
 
     def late_units(self) -> frozenset[int]:
         """The units that have answered too late since this was last asked."""

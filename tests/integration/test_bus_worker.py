@@ -9,12 +9,13 @@ import pytest
 
 from poller.address import NetworkAddress
 from poller.blocks import BlockRead, Poll
-from poller.bus import FUNCTIONS, ModbusTransport
+from poller.bus import ModbusTransport
 from poller.config import BusSettings
 from poller.decode import NoNumber, decode_block
 from poller.device import Device
 from poller.loop import BusWorker
 from poller.profile import load_profile
+from poller.request import READING
 from readings.health import POLLER_HEALTH, Tally
 from readings.reading import DeviceKey
 from simulator.faults import Fault, FaultKind
@@ -79,7 +80,7 @@ def was_sent(gateway: Gateway, unit: int, read: BlockRead) -> bool:
         all(math.isclose(value, exchange.values[name], rel_tol=1e-6) for name, value in values.items())
         for exchange in gateway.exchanges
         if (exchange.unit, exchange.function, exchange.address, exchange.count)
-        == (unit, FUNCTIONS[block.table], block.address, block.count)
+        == (unit, READING[block.table], block.address, block.count)
         and exchange.carries_values
         and exchange.taken_at <= read.read_at
     )

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from poller.blocks import BlockRead, Poll, RegisterBlock
-from poller.bus import FUNCTIONS
 from poller.decode import decode_number
 from poller.device import Device
 from poller.points import Encoding, Point
+from poller.request import READING
 from poller.states import Snapshot
 from poller.transport import Transport
 from simulator.bus import Exchange
@@ -90,7 +90,7 @@ class Witness:
     def _find(self, read: BlockRead, unit: int, since: float) -> Exchange | None:
         """The newest exchange of this very request, after it was sent, that had this answer."""
         block = read.block
-        wanted = (unit, FUNCTIONS[block.table], block.address, block.count)
+        wanted = (unit, READING[block.table], block.address, block.count)
         for one in reversed(self._exchanges()):
             if one.taken_at < since:
                 break

@@ -144,5 +144,5 @@ class World:
         transport = ModbusTransport(
             self.settings, tally=Tally(POLLER_HEALTH), monotonic=lambda: self.clock.now
         )
-        transport._line = self.line  # in the place of the socket
+        transport._exchange._line = self.line  # in the place of the socket
         return transport

@@ -19,6 +19,8 @@ from poller.bus import ModbusTransport
 from poller.config import BusSettings
 from poller.line import Line
 from poller.points import Table
+from poller.request import Request as BusRequest
+from poller.request import parse_request
 from poller.transport import ReadError
 from readings.health import POLLER_HEALTH, Tally
 from tests.conftest import wait_until
@@ -105,10 +107,21 @@ class Gateway:
             self.connections.append(connection)
             threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
 
+    def hear(self, connection: socket.socket) -> bytes:
+        """One request, whole."""
+        data = connection.recv(8, socket.MSG_WAITALL)
+        if not data:
+            return b""
+        if self.framing == "socket":
+            return data + connection.recv(int.from_bytes(data[4:6], "big") - 2, socket.MSG_WAITALL)
+        if data[1] == 23:
+            data += connection.recv(3, socket.MSG_WAITALL)
+        rest = {15: data[6] + 1, 16: data[6] + 1, 23: data[-1] + 2}.get(data[1], 0)
+        return data + connection.recv(rest, socket.MSG_WAITALL) if rest else data
+
     def talk(self, connection: socket.socket) -> None:
-        size = 8 if self.framing == "rtu" else 12
         try:
-            while data := connection.recv(size, socket.MSG_WAITALL):
+            while data := self.hear(connection):
                 header = 0 if self.framing == "rtu" else 6
                 number = int.from_bytes(data[:2], "big") if header else 0
                 places = data[header + 2 : header + 6]
@@ -199,6 +212,10 @@ def rtu_bus() -> Iterator[Bus]:
     yield opened
     opened.transport.close()
     opened.gateway.close()
+
+
+def ask(pdu: str, unit: int = 2) -> BusRequest:
+    return parse_request(unit, bytes.fromhex(pdu))
 
 
 A, B, C = block(100, 10), block(300, 4), block(500, 18)
@@ -464,3 +481,100 @@ def test_a_hundred_reads_with_every_fault_mixed_in_give_no_wrong_value(bus):
         assert read.words == words(unit, one)
         right += 1
     assert right > 40
+
+
+# Requests of other programs
+
+WRITE = ask("06 0002 015e")
+
+
+def echo(request: Request) -> Reply:
+    return [(0, request.frame(WRITE.pdu))]
+
+
+def forwarding_fails(bus: Bus, request: BusRequest) -> FailureReason:
+    with pytest.raises(ReadError) as caught:
+        bus.transport.forward(request, TIMEOUT_S)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("request_pdu", "answer_pdu"),
+    [
+        ("01 0000 0009", "01 02 ff01"),
+        ("02 0001 000d", "02 02 0504"),
+        ("03 0002 0002", "03 04 0001 0002"),
+        ("04 0002 0001", "04 02 8000"),
+        ("05 0000 ff00", "05 0000 ff00"),
+        ("06 0002 015e", "06 0002 015e"),
+        ("0f 0000 0003 01 05", "0f 0000 0003"),
+        ("10 0002 0002 04 00010002", "10 0002 0002"),
+        ("17 0000 0002 0002 0001 02 000a", "17 04 0001 0002"),
+        ("03 0002 0002", "83 02"),
+        ("06 0002 015e", "86 04"),
+        ("03 0002 0002", "83 0b"),
+    ],
+)
+def test_a_request_of_another_program_and_its_answer_pass_unchanged(bus, request_pdu, answer_pdu):
+    def gateway(request: Request) -> Reply:
+        return [(0, request.frame(bytes.fromhex(answer_pdu)))]
+
+    bus.plays(gateway)
+    assert bus.transport.forward(ask(request_pdu), 1).hex() == answer_pdu.replace(" ", "")
+    assert bus.connects == 1
+
+
+def test_what_is_no_answer_to_a_passed_on_request_is_none(bus):
+    for wrong in ("06 0002 0000", "06 0003 015e", "03 02 015e", "06 0002 015e 00"):
+        bus.plays(lambda request, wrong=wrong: [(0, request.frame(bytes.fromhex(wrong)))])
+        assert forwarding_fails(bus, WRITE) in {FailureReason.SHORT, FailureReason.GARBLED}
+    bus.plays(lambda request: [(0, request.frame(WRITE.pdu, unit=9))])
+    assert forwarding_fails(bus, WRITE) is FailureReason.WRONG_UNIT
+    bus.plays(echo)
+    assert bus.transport.forward(WRITE, 1) == WRITE.pdu
+
+
+def test_silence_towards_another_program_does_not_cost_the_connection(bus):
+    """It may look for units that do not exist."""
+    bus.plays(*[nothing] * 5)
+    assert [forwarding_fails(bus, WRITE) for _ in range(5)] == [FailureReason.TIMEOUT] * 5
+    assert bus.read(A) == words(2, A)
+    assert bus.connects == 1
+
+
+def test_on_rtu_it_is_known_what_may_still_be_answered(rtu_bus):
+    clear = float("-inf")
+    read, other_unit = ask("03 0064 000a"), ask("03 0064 000a", unit=7)
+    rtu_bus.plays(nothing)
+    began = time.monotonic()
+    assert rtu_bus.fails(A) is FailureReason.TIMEOUT
+    assert began + 5 <= rtu_bus.transport.clear_at(read) < began + 6
+    assert rtu_bus.transport.clear_at(WRITE) == rtu_bus.transport.clear_at(other_unit) == clear
+    rtu_bus.plays(well)
+    assert rtu_bus.read(A) == words(2, A)
+    assert rtu_bus.transport.clear_at(read) > began, "it may have been the first one's"
+    assert rtu_bus.read(B) == words(2, B)
+    assert rtu_bus.transport.clear_at(read) == clear, "a device answers one request after the other"
+
+
+def test_a_late_refusal_of_another_request_is_not_taken_for_this_ones(rtu_bus):
+    """It would cut this block into pieces for good."""
+    very_late = lambda request: [(2.5 * TIMEOUT_S, request.refusal(2))]  # noqa: E731
+    rtu_bus.plays(very_late, lambda request: [(1.0 * TIMEOUT_S, request.answer())])
+    assert forwarding_fails(rtu_bus, ask("03 0fff 0001")) is FailureReason.TIMEOUT
+    assert rtu_bus.read(A, timeout_s=5) == words(2, A)
+
+
+def test_an_adapter_that_hears_itself_does_not_confirm_a_write(rtu_bus):
+    def heard(request: Request) -> bytes:
+        return request.frame(
+            bytes([request.function]) + request.address.to_bytes(2, "big") + request.count.to_bytes(2, "big")
+        )
+
+    rtu_bus.plays(
+        lambda request: [(0, heard(request) + request.answer())], lambda request: [(0, heard(request))]
+    )
+    assert rtu_bus.read(A) == words(2, A)
+    assert forwarding_fails(rtu_bus, WRITE) is FailureReason.TIMEOUT
+    rtu_bus.plays(lambda request: [(0, heard(request)), (0.02, request.frame(WRITE.pdu))])
+    assert rtu_bus.transport.forward(WRITE, 1) == WRITE.pdu
