@@ -18,7 +18,16 @@ from poller.errors import DecodeError
 from poller.filters import Accepted, Memory, NoValue, Reason, Rejected, Verdict, find_impossible, judge
 from poller.identity import note_serial
 from poller.kept import keep, restore
-from poller.states import Folded, Rejection, Snapshot, Tracker, make_state, new_tracker, note_silence
+from poller.states import (
+    INTERVALS,
+    Folded,
+    Rejection,
+    Snapshot,
+    Tracker,
+    make_state,
+    new_tracker,
+    note_silence,
+)
 from readings.reading import Value
 from readings.release import RELEASED_MS
 
@@ -46,10 +55,34 @@ class Report:
     Attributes:
         values: By field; `None` is the source's own 'no value'.
         time_ms: The time of the values that have none of their own, where the source gives it.
+        is_live: It came when it was said. Otherwise nobody knows how old a value without a time is.
     """
 
     values: Mapping[str, Value | Stamped]
     time_ms: int | None = None
+    is_live: bool = True
+
+    def stamp(self, name: str) -> int | None:
+        """When a value was measured, as the source says."""
+        value = self.values[name]
+        return value.time_ms if isinstance(value, Stamped) else self.time_ms
+
+    def parts(self) -> tuple["Report", ...]:
+        """One report per time, oldest first and the values without a time last: a state has one time.
+
+        >>> report = Report({"a": Stamped(1, 20), "b": Stamped(2, 10), "c": 3})
+        >>> [list(one.values) for one in report.parts()]
+        [['b'], ['a'], ['c']]
+        """
+        times = {self.stamp(name) for name in self.values}
+        if len(times) <= 1:
+            return (self,)
+        return tuple(
+            replace(
+                self, values={name: value for name, value in self.values.items() if self.stamp(name) == time}
+            )
+            for time in sorted(times, key=lambda one: (one is None, one or 0))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +131,14 @@ def fold_poll(device: Device, tracker: Tracker, poll: Poll) -> Folded:
 def fold_report(device: Device, tracker: Tracker, report: Report, now: float, now_ms: int | None) -> Folded:
     """Make a state of what a source said: fresh is what it brought, held all else.
 
-    A value whose own time has not moved was not measured again, and is held; a
+    A value whose own time has not moved on was not measured again, and is held; a
     report of nothing else makes no state. The state has the newest time that
     the source gives for what is fresh; one that cannot be gives way to the
-    time of arrival, and so does every one while the clock is not trusted.
+    time of arrival, and so does every one while the clock is not trusted. Of
+    what did not come when it was said, that would make an old value a new one: it is passed over.
+
+    What is older than the silence limit is stored with its time, and does not
+    show that the source is there now.
 
     Args:
         device: The source.
@@ -110,29 +147,35 @@ def fold_report(device: Device, tracker: Tracker, report: Report, now: float, no
         now: When that arrived, seconds of the monotonic clock.
         now_ms: The wall time then, milliseconds since 1970 UTC; `None` while it is not trusted.
     """
-    stamps = {name: one.time_ms for name, one in report.values.items() if isinstance(one, Stamped)}
     moved = {
         name: one.value if isinstance(one, Stamped) else one
         for name, one in report.values.items()
-        if name in device.fields and (name not in stamps or stamps[name] != tracker.stamps.get(name))
+        if name in device.fields
+        and _has_moved(report.stamp(name), tracker.stamps.get(name), now_ms, is_own=isinstance(one, Stamped))
     }
+    stamps = {name: time for name in moved if (time := report.stamp(name)) is not None}
+    time_ms, is_replaced = _judge_time(max(stamps.values(), default=None), now_ms)
+    if moved and time_ms is None and not report.is_live:
+        return replace(fold_silence(device, tracker, now), is_ageless=True)
     tracker = replace(tracker, stamps={**tracker.stamps, **stamps})
     if not moved:
         return fold_silence(device, tracker, now)
-    times = [stamps.get(name, report.time_ms) for name in moved]
-    time_ms, is_replaced = _judge_time(max((one for one in times if one is not None), default=None), now_ms)
+    age_s = 0.0 if time_ms is None or now_ms is None else max(now_ms - time_ms, 0) / 1000
     readings = {name: _classify(value) for name, value in moved.items()}
-    tracker, verdicts = _judge(device, tracker, _Block(now, readings, {}))
+    heard = tracker.heard
+    tracker, verdicts = _judge(device, tracker, _Block(now - age_s, readings, {}))
     folded = make_state(
         device,
         tracker,
         verdicts,
-        on=now,
+        on=now - age_s,
         taken=now,
         time_ms=time_ms,
-        is_good=any(not isinstance(one, Rejected) for one in verdicts.values()),
+        is_good=age_s <= INTERVALS * device.interval_s
+        and any(not isinstance(one, Rejected) for one in verdicts.values()),
     )
-    return replace(folded, time_replaced=is_replaced)
+    tracker = replace(folded.tracker, heard=max(heard, now - age_s))
+    return replace(folded, tracker=tracker, time_replaced=is_replaced)
 
 
 def fold_silence(device: Device, tracker: Tracker, now: float) -> Folded:
@@ -211,6 +254,18 @@ def _classify(value: Value) -> Decoded:
     if math.isnan(value):
         return NoNumber.NOT_A_NUMBER
     return NoNumber.FULL_SCALE if math.isinf(value) else value
+
+
+def _has_moved(stamp: int | None, known: int | None, now_ms: int | None, *, is_own: bool) -> bool:
+    """Whether a value was measured after the one before it.
+
+    The message's time may stand still over two of them; a value's own time is
+    its identity. A broker may repeat what it delivered last, an older time is such a repetition
+    unless the known one could not be.
+    """
+    if stamp is None or known is None or stamp > known or (stamp == known and not is_own):
+        return True
+    return stamp != known and now_ms is not None and known > now_ms + AHEAD_MS
 
 
 def _judge_time(time_ms: int | None, now_ms: int | None) -> tuple[int | None, bool]:

@@ -9,9 +9,10 @@ import msgspec
 
 from poller.address import Address, Framing, SerialAddress, parse_address
 from poller.device import Device
-from poller.errors import AddressError, ProfileError
+from poller.errors import AddressError, ProfileError, RefusedDeviceError
 from poller.plan import plan_device
 from poller.profile import Field, load_profile
+from poller.roster import MOST_SERIES, Roster
 from readings.errors import ReadingsError, SettingsError
 from readings.reading import DeviceKey
 from readings.settings import MqttSettings, find_ca, load
@@ -29,12 +30,14 @@ class PollerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         data: The folder of the journal, relative to the configuration file.
         journal_days: How long a reading stays in the journal.
         journal_mb: How large the journal may become.
+        max_series: How many series all devices together may make, those included that sources find.
     """
 
     name: Name = "poller"
     data: str = "data"
     journal_days: Annotated[float, msgspec.Meta(gt=0, le=3650)] = 7
     journal_mb: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 500
+    max_series: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = MOST_SERIES
 
 
 class BusTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -116,6 +119,7 @@ class PollerSettings:
     journal_bytes: int
     buses: tuple[BusSettings, ...]
     devices: tuple[Device, ...]
+    max_series: int = MOST_SERIES
 
 
 def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
@@ -144,6 +148,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         journal_bytes=file.poller.journal_mb * 1_000_000,
         buses=buses,
         devices=devices,
+        max_series=file.poller.max_series,
     )
 
 
@@ -243,15 +248,7 @@ def refuse_conflicts(devices: Sequence[Device]) -> None:
     Raises:
         SettingsError: Names both devices.
     """
-    names: dict[str, DeviceKey] = {}
-    series: dict[tuple[str, tuple[tuple[str, str], ...]], DeviceKey] = {}
-    for one in devices:
-        if one.key.name in names:
-            raise SettingsError(f"device: {names[one.key.name]} and {one.key} have one name")
-        names[one.key.name] = one.key
-        labels = tuple(sorted(one.series_labels.items()))
-        for name in (f"{prefix}_{field}" for prefix in one.prefixes for field in one.fields):
-            if (name, labels) in series:
-                other = series[name, labels]
-                raise SettingsError(f"device: {other} and {one.key} both make {name}{dict(labels)}")
-            series[name, labels] = one.key
+    try:
+        Roster(devices)
+    except RefusedDeviceError as error:
+        raise SettingsError(f"device: {error}") from error

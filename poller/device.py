@@ -21,6 +21,7 @@ class Device:
         unit: Its Modbus unit id.
         aliases: Further metric prefixes beside its kind's own.
         labels: Constant labels of its series instead of `device`; the original's sensors have their own.
+        origin: The source that found it, where it is not a device of the configuration.
     """
 
     key: DeviceKey
@@ -32,6 +33,7 @@ class Device:
     unit: int | None = None
     aliases: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
 
     def interval_of(self, field: str) -> float:
         """Seconds between two reads of a field; a derived one follows what it is made of."""

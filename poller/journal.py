@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from poller import journal_rows as rows_of
@@ -123,18 +124,32 @@ class Journal:
 
         return self._do(read)
 
+    def memories(self) -> Mapping[str, bytes]:
+        """What the sources of the last run knew, by their names."""
+        return self._do(lambda connection: dict(connection.execute("SELECT source, content FROM memory")))
+
     def commit(
-        self, rows: Sequence[Row], kept: Mapping[DeviceKey, bytes], clock: WallTime
+        self,
+        rows: Sequence[Row],
+        kept: Mapping[DeviceKey, bytes],
+        clock: WallTime,
+        memories: Mapping[str, bytes | None] = MappingProxyType({}),
     ) -> tuple[DeviceState, ...]:
-        """Write readings and the filter states behind them, in one transaction.
+        """Write readings, the filter states behind them and what sources know, in one transaction.
 
         While the clock is not trusted the rows wait for their time; once it
         is, those of this boot that wait get theirs.
 
+        Args:
+            rows: The readings.
+            kept: Filter states.
+            clock: What is thought of the wall clock.
+            memories: What sources know now, by name; `None` forgets it.
+
         Returns:
             The states as they are to be published: with time and seq, or without both.
         """
-        if not rows and not kept and not (clock.is_trusted and self._some_wait):
+        if not rows and not kept and not memories and not (clock.is_trusted and self._some_wait):
             return ()
 
         last: dict[DeviceKey, int] = {}
@@ -150,6 +165,8 @@ class Journal:
                         "UPDATE device SET kept = ?, kept_boot = ? WHERE id = ?",
                         (data, self._boot, rows_of.make_device(connection, key)),
                     )
+                for source, content in memories.items():
+                    rows_of.remember(connection, source, content)
                 newest_ms = upkeep.newest_ms(connection)
             return states, newest_ms
 

@@ -41,6 +41,9 @@ PRAGMA user_version = {VERSION};
 COMMIT;
 """
 
+_MEMORY = "CREATE TABLE IF NOT EXISTS memory (source TEXT PRIMARY KEY, content BLOB NOT NULL)"
+"""What sources know of what they found; a version that does not know it leaves it alone."""
+
 _PAGE_BYTES = 1024
 """Every commit writes whole pages, and a group is one or two states: measured 6 kB written per state
 instead of the 14 kB of SQLite's own 4096. An SD card lives longer on it."""
@@ -110,6 +113,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
     if version == 0:
         connection.executescript(_SCHEMA)
+    connection.execute(_MEMORY)
 
 
 def _refuse_cut(path: Path) -> None:

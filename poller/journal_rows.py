@@ -129,6 +129,14 @@ def states(
     return tuple(_read_state(stream, *row) for row in rows)
 
 
+def remember(connection: sqlite3.Connection, source: str, content: bytes | None) -> None:
+    """Write down what a source knows; `None` takes it out."""
+    if content is None:
+        connection.execute("DELETE FROM memory WHERE source = ?", (source,))
+    else:
+        connection.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (source, content))
+
+
 def count(connection: sqlite3.Connection) -> int:
     """How many states there are; a device's seqs of one stream have no gaps."""
     (found,) = connection.execute(

@@ -7,8 +7,9 @@ a state asks for it, the rest is said again on the next connection.
 """
 
 import queue
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Protocol
 
 from poller.device import Device, describe_device
@@ -74,12 +75,16 @@ class Publisher:
         broker: Where to publish.
         topics: The topic scheme.
         name: The poller's name.
-        devices: All devices of this poller.
+        devices: The devices of the configuration.
         stream: This run's stream.
         instance: This run's name among programs of one name.
         ranges: What the journal holds of a device.
         states: The journal's states.
         tally: The poller's counters, reported as its health.
+
+    Attributes:
+        is_complete: Whether the devices that earlier runs found are among `devices`; what is not
+            there then has left.
     """
 
     def __init__(
@@ -102,8 +107,10 @@ class Publisher:
         self._ranges = ranges
         self._states = states
         self._tally = tally
-        self._infos = {one.key: encode_info(describe_device(one, name, stream)) for one in devices}
-        self._online = dict.fromkeys(self._infos, False)
+        self._stream = stream
+        self._devices: dict[DeviceKey, Device] = {}
+        self._infos: dict[DeviceKey, bytes] = {}
+        self._online: dict[DeviceKey, bool] = {}
         self._newest: dict[DeviceKey, bytes] = {}
         self._to_list: set[DeviceKey] = set()
         self._unread: queue.Queue[tuple[int, DeviceKey, Replay]] = queue.Queue(MOST_UNREAD)
@@ -111,6 +118,21 @@ class Publisher:
         self._begun: set[DeviceKey] = set()
         self._greeted = self._asked_on = 0
         self._lists_due = self._health_due = 0.0
+        self.is_complete = False
+        for one in devices:
+            self.add(one)
+
+    def add(self, device: Device) -> None:
+        """A device that a source found, or more fields of one: announced at once, and with every greeting."""
+        self._devices[device.key] = device
+        self._infos[device.key] = encode_info(describe_device(device, self._name, self._stream))
+        self._online.setdefault(device.key, False)
+        self._announce(device.key)
+
+    @property
+    def devices(self) -> Mapping[DeviceKey, Device]:
+        """The devices of this poller now."""
+        return MappingProxyType(self._devices)
 
     @property
     def is_asked(self) -> bool:
@@ -190,12 +212,18 @@ class Publisher:
     def _greet(self) -> None:
         """Say everything that is retained: the broker may have forgotten it all."""
         self._say(self._own_topic(ProgramLeaf.AVAILABILITY), ONLINE)
-        for key, info in self._infos.items():
-            self._say_online(key)
-            self._say(self._topics.device(key, Leaf.INFO), info)
-            self._list(key)
-            self._say_newest(key)
+        for key in self._infos:
+            self._announce(key)
         self._to_list.clear()
+
+    def _announce(self, key: DeviceKey) -> None:
+        """Everything retained of a device, in the contract's order."""
+        if not self._is_up():
+            return
+        self._say_online(key)
+        self._say(self._topics.device(key, Leaf.INFO), self._infos[key])
+        self._list(key)
+        self._say_newest(key)
 
     def _take_requests(self) -> None:
         """Look at what was asked for; who asked on a connection that has ended asks again on its next one."""

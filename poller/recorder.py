@@ -14,10 +14,12 @@ from typing import Protocol
 
 from poller.assemble import Folded
 from poller.device import Device
-from poller.errors import JournalError
+from poller.errors import JournalError, RefusedDeviceError
 from poller.journal import Journal, Kept, Row
+from poller.listening import MOST_MESSAGES, Incoming
 from poller.publish import Publisher
-from poller.trackers import Brought
+from poller.switchboard import Switchboard
+from poller.trackers import Arrival, Brought
 from poller.walltime import SETTLE_S, ClockReading, WallTime, judge_clock
 from readings.health import Tally
 from readings.reading import DeviceKey, DeviceState
@@ -32,6 +34,14 @@ GROUP_S = 0.5
 
 ROUND_S = 0.25
 """How often to look around when nothing comes."""
+
+MANY = 10
+QUIET_S = 0.02
+"""After so many messages of others a group is closed as soon as nothing came for so long: many brokers wait for
+acknowledgements after 20 messages."""
+
+SAY_EVERY_S = 60.0
+"""How often a device that is not taken in is worth a line in the log."""
 
 LISTEN_EVERY_S = 1.0
 UPKEEP_EVERY_S = 30.0
@@ -49,6 +59,9 @@ class Folding(Protocol):
 
     def restore(self, kept: Mapping[DeviceKey, Kept], now: float) -> None:
         """Begin where an earlier run ended; again, when its states could not be read at first."""
+
+    def admit(self, device: Device, now: float) -> Device | None:
+        """Let a source's device take part; what is to be announced of it, if anything."""
 
     def fold(self, device: Device, brought: Brought, clock: WallTime) -> Folded:
         """What a poll or a report makes."""
@@ -70,9 +83,10 @@ class Limits:
 
 
 class Recorder:
-    """Folds, journals and publishes; everything but `offer` runs in its own thread.
+    """Folds, journals and publishes; everything but `offer` and `hear` runs in its own thread.
 
     Args:
+        switchboard: Makes reports of what others publish.
         queue_size: How much may wait.
         group_s: How long a group of rows stays open after its first one.
 
@@ -89,6 +103,7 @@ class Recorder:
         clock: Clock,
         limits: Limits,
         tally: Tally,
+        switchboard: Switchboard | None = None,
         queue_size: int = QUEUE_SIZE,
         group_s: float = GROUP_S,
     ) -> None:
@@ -98,8 +113,13 @@ class Recorder:
         self._clock = clock
         self._limits = limits
         self._tally = tally
+        self._switchboard = switchboard
         self._group_s = group_s
-        self._queue: queue.Queue[tuple[Device, Brought]] = queue.Queue(queue_size)
+        self._queue: queue.Queue[tuple[Device, Brought] | Incoming] = queue.Queue(
+            queue_size + (MOST_MESSAGES if switchboard is not None else 0)
+        )
+        self._heard: list[Incoming] = []
+        self._say_refused_due = float("-inf")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self.run, name="journal", daemon=True)
         self._walltime: WallTime | None = None
@@ -144,6 +164,10 @@ class Recorder:
             self._is_dropping = False
         return True
 
+    def hear(self, incoming: Incoming) -> None:
+        """Hand over a message of others; there is room for as many as their session lets through."""
+        self._queue.put(incoming)
+
     def run(self) -> None:
         """The thread's work, until `stop`."""
         self.open()
@@ -165,6 +189,13 @@ class Recorder:
             self._listen_due = now + LISTEN_EVERY_S
             batch += self._trackers.listen(now)
         self._record(batch, clock, now)
+        if self._switchboard is not None:
+            for incoming in self._heard:
+                self._switchboard.acknowledge(incoming)
+            self._heard.clear()
+            self._switchboard.attend(
+                now, waited_s=now - self._started, is_ready=self._is_restored and clock.is_trusted
+            )
         if now >= self._upkeep_due:
             self._upkeep_due = now + UPKEEP_EVERY_S
             self._keep_up(clock)
@@ -173,30 +204,73 @@ class Recorder:
     def _collect(self, wait_s: float) -> list[tuple[Device, Folded]]:
         """Fold what comes, until a group's time is over."""
         batch: list[tuple[Device, Folded]] = []
-        ends = self._clock.read().monotonic + wait_s
+        ends = closes = self._clock.read().monotonic + wait_s
+        is_first = True
         while True:
-            wait_s = ends - self._clock.read().monotonic
+            wait_s = min(ends, closes) - self._clock.read().monotonic
             try:
-                device, brought = self._queue.get(timeout=wait_s) if wait_s > 0 else self._queue.get_nowait()
+                item = self._queue.get(timeout=wait_s) if wait_s > 0 else self._queue.get_nowait()
             except queue.Empty:
                 return batch
             if not self._is_restored:
                 self._restore()
-            if not batch:
-                ends = self._clock.read().monotonic + (0 if self._stopping.is_set() else self._group_s)
-            folded = self._trackers.fold(device, brought, self._judge_clock())
-            batch.append((device, folded if self._is_restored else _without_counts(device, folded)))
+            now = self._clock.read().monotonic
+            if is_first:
+                is_first = False
+                ends = closes = now + (0 if self._stopping.is_set() else self._group_s)
+            batch += self._fold(item)
+            if len(self._heard) >= MANY:
+                closes = now + QUIET_S
             if len(batch) >= QUEUE_SIZE:
                 return batch
+
+    def _fold(self, item: tuple[Device, Brought] | Incoming) -> Iterator[tuple[Device, Folded]]:
+        """What something that came makes of its devices."""
+        clock = self._judge_clock()
+        if isinstance(item, Incoming):
+            self._heard.append(item)
+            reports = self._switchboard.hear(item, clock) if self._switchboard is not None else []
+            brought: list[tuple[Device, Brought]] = [
+                (device, Arrival(part, item.at)) for device, report in reports for part in report.parts()
+            ]
+        elif isinstance(item[1], Arrival):
+            brought = [(item[0], Arrival(part, item[1].at)) for part in item[1].report.parts()]
+        else:
+            brought = [item]
+        for device, one in brought:
+            if isinstance(one, Arrival) and not self._admit(device):
+                continue
+            folded = self._trackers.fold(device, one, clock)
+            yield device, folded if self._is_restored else _without_counts(device, folded)
+
+    def _admit(self, device: Device) -> bool:
+        """Whether a source's device takes part; it may have been found just now."""
+        now = self._clock.read().monotonic
+        try:
+            announced = self._trackers.admit(device, now)
+        except RefusedDeviceError as error:
+            self._tally.count("poller_devices_refused_total", reason=error.reason)
+            if now >= self._say_refused_due:
+                self._say_refused_due = now + SAY_EVERY_S
+                _log.error("a device is not taken in: %s", error)
+            return False
+        if announced is not None:
+            self._publisher.add(announced)
+        return True
 
     def _restore(self) -> None:
         try:
             kept = self._journal.kept()
+            memories = self._journal.memories() if self._switchboard is not None else {}
         except JournalError as error:
             self._note(str(error))
             return
         self._is_restored = True
         self._trackers.restore(kept, self._clock.read().monotonic)
+        if self._switchboard is not None:
+            for device in self._switchboard.restore(memories):
+                self._admit(device)
+        self._publisher.is_complete = True
 
     def _record(self, batch: Sequence[tuple[Device, Folded]], clock: WallTime, now: float) -> None:
         """Commit a group, then publish it."""
@@ -219,14 +293,17 @@ class Recorder:
         if not self._is_restored:
             # A row would hold a count without its offset, and what the filters knew would be written over.
             return self._only_shown(rows, clock)
+        memories = {} if self._switchboard is None else self._switchboard.changes()
         try:
             kept = self._trackers.keep({row.key for row in rows}, now)
-            states = self._journal.commit(rows, kept, clock)
+            states = self._journal.commit(rows, kept, clock, memories)
         except JournalError as error:
             self._tally.count("poller_journal_failures_total")
             self._note(str(error))
             return self._only_shown(rows, clock)
         self._note("")
+        if self._switchboard is not None:
+            self._switchboard.note_written(memories)
         for row in rows:
             self._tally.count("poller_states_journaled_total", device=row.key.name)
         return states

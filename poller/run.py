@@ -18,10 +18,12 @@ from poller.clock import MachineClock
 from poller.config import BusSettings, PollerSettings, refuse_conflicts
 from poller.device import Device
 from poller.journal import Journal
+from poller.listening import Incoming, Listener
 from poller.loop import BusWorker
 from poller.publish import Publisher, will
 from poller.recorder import Limits, Recorder
-from poller.sources import Source
+from poller.sources import MessageSource, Source
+from poller.switchboard import Switchboard
 from poller.trackers import Arrival, Trackers
 from poller.transport import Transport
 from poller.walltime import SETTLE_S
@@ -62,6 +64,7 @@ class Poller:
     Args:
         settings: What the configuration says.
         sources: What reports by itself, beside the configured buses.
+        message_sources: What makes readings of the messages of others.
         trust_at_once: Do not wait for an unsynchronised clock to be steady (for the demo).
         on_hang: Called with the reason when a part of the poller does not go on any more.
         make_transport: How to reach a bus.
@@ -79,6 +82,7 @@ class Poller:
         settings: PollerSettings,
         *,
         sources: Sequence[Source] = (),
+        message_sources: Sequence[MessageSource] = (),
         trust_at_once: bool = False,
         on_hang: Callable[[str], None] = end_process,
         make_transport: Callable[[BusSettings, Tally], Transport] | None = None,
@@ -98,6 +102,7 @@ class Poller:
         self._on_hang = on_hang
         self._hangs_after_s = hangs_after_s
         topics = Topics(settings.mqtt.root)
+        jitter = lambda: secrets.randbelow(1000) / 1000  # noqa: E731
         instance = name_instance(clock.read().wall_ms, stream)
         self._rivals = Rivals(instance)
         self._own_health = topics.program(Program.POLLER, settings.name, ProgramLeaf.HEALTH)
@@ -107,11 +112,11 @@ class Poller:
             clean=True,
             subscriptions=[
                 (self._own_health, 0),
-                *((topics.device(one.key, Leaf.REPLAY), 0) for one in devices),
+                *((topic, 0) for topic in topics.every_device(Leaf.REPLAY)),
             ],
             will=will(topics, settings.name),
             on_message=self._hear,
-            jitter=lambda: secrets.randbelow(1000) / 1000,
+            jitter=jitter,
         )
         journal = Journal(settings.journal, stream=stream, boot=clock.boot)
         self._publisher = Publisher(
@@ -125,7 +130,17 @@ class Poller:
             states=journal.states,
             tally=self.tally,
         )
-        self._trackers = Trackers(devices, self.tally)
+        self._trackers = Trackers(devices, self.tally, most_series=settings.max_series)
+        self._listener = Listener(
+            settings.mqtt,
+            name=settings.name,
+            topics=topics,
+            run=instance,
+            filters=[one for source in message_sources for one in source.filters],
+            take=self._on_heard,
+            monotonic=lambda: clock.read().monotonic,
+            jitter=jitter,
+        )
         self._recorder = Recorder(
             journal,
             self._trackers,
@@ -137,6 +152,7 @@ class Poller:
                 settle_s=0 if trust_at_once else SETTLE_S,
             ),
             tally=self.tally,
+            switchboard=Switchboard(message_sources, self._listener, self.tally),
         )
         self._workers = {
             bus.name: self._make_worker(bus, settings.devices, make_transport)
@@ -172,7 +188,9 @@ class Poller:
         for thread in (*self._threads.values(), self._watch):
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
+        self._listener.close()
         self._recorder.stop(JOURNAL_STOPS_WITHIN_S)
+        self._listener.stop()
         self._session.stop(self._publisher.farewell(), within_s=FAREWELL_S)
 
     def find_hang(self) -> str | None:
@@ -223,6 +241,10 @@ class Poller:
         """In the bus's thread: hand the poll over; what the filters want to know comes from the poll before."""
         self._recorder.offer(device, poll)
         return not poll.identity and self._trackers.wants_identity(device.key)
+
+    def _on_heard(self, incoming: Incoming) -> None:
+        """In the network's thread: what somebody else published."""
+        self._recorder.hear(incoming)
 
     def _hear(self, delivery: Delivery) -> None:
         if delivery.topic != self._own_health:

@@ -85,6 +85,7 @@ class Folded:
         online: Whether the device can be read; `None` while that is not known.
         wants_identity: Whether the serial number should be read with the next poll.
         time_replaced: Whether a source's time could not be and gave way to the time of arrival.
+        is_ageless: Whether it was passed over, because nobody knows how old it is.
     """
 
     tracker: Tracker
@@ -93,6 +94,7 @@ class Folded:
     rejections: tuple[Rejection, ...] = ()
     wants_identity: bool = False
     time_replaced: bool = False
+    is_ageless: bool = False
 
 
 def new_tracker(device: Device, now: float) -> Tracker:  # noqa: ARG001  # beside `restore`, which needs it

@@ -23,6 +23,7 @@ from poller.blocks import Poll
 from poller.device import Device
 from poller.errors import FilterStateError
 from poller.journal import Kept
+from poller.roster import MOST_SERIES, Roster
 from poller.walltime import WallTime
 from readings.health import Tally
 from readings.reading import DeviceKey
@@ -43,11 +44,21 @@ Brought = Poll | Arrival
 
 
 class Trackers:
-    """One tracker per device, and the counters of what the filters did."""
+    """One tracker per device, and the counters of what the filters did.
 
-    def __init__(self, devices: Iterable[Device], tally: Tally) -> None:
-        self._devices = {one.key: one for one in devices}
+    Args:
+        devices: Those of the configuration.
+        tally: Where is counted.
+        most_series: How many series all devices may make, those included that are found later.
+
+    Raises:
+        RefusedDeviceError: Two devices have one name, or would make one series.
+    """
+
+    def __init__(self, devices: Iterable[Device], tally: Tally, *, most_series: int = MOST_SERIES) -> None:
+        self._roster = Roster(devices, most_series=most_series)
         self._tally = tally
+        self._kept: Mapping[DeviceKey, Kept] = {}
         self._trackers: dict[DeviceKey, Tracker] = {}
         self._wanting: set[DeviceKey] = set()
 
@@ -56,19 +67,28 @@ class Trackers:
 
         Where this comes late, what was found out meanwhile of a device's availability stays.
         """
-        for key, device in self._devices.items():
-            tracker = self._trackers.setdefault(key, new_tracker(device, now))
-            if key not in kept:
-                continue
-            try:
-                known = restore(device, kept[key].data, same_boot=kept[key].same_boot, now=now)
-            except FilterStateError as error:
-                _log.error("%s: the filters begin anew, what they knew cannot be read: %s", key, error)
-            else:
-                self._trackers[key] = replace(known, heard=tracker.heard, online=tracker.online)
+        self._kept = kept
+        for device in self._roster.devices.values():
+            self._begin(device, now)
+
+    def admit(self, device: Device, now: float) -> Device | None:
+        """Let a source's device take part, from now on or with more fields than before.
+
+        Returns:
+            The device as it is to be announced; `None` when that has not changed.
+
+        Raises:
+            RefusedDeviceError: Its name or one of its series is another's, or there are too many.
+        """
+        if not self._roster.admit(device):
+            return None
+        if device.key not in self._trackers:
+            self._begin(device, now)
+        return self._roster.devices[device.key]
 
     def fold(self, device: Device, brought: Brought, clock: WallTime) -> Folded:
         """What a poll or a report makes of its device."""
+        device = self._roster.devices[device.key]
         tracker = self._trackers[device.key]
         if isinstance(brought, Poll):
             return self._take(device, fold_poll(device, tracker, brought))
@@ -78,7 +98,7 @@ class Trackers:
 
     def listen(self, now: float) -> Iterator[tuple[Device, Folded]]:
         """Look which sources have been silent for too long; call it about once a second."""
-        for key, device in self._devices.items():
+        for key, device in self._roster.devices.items():
             if device.bus is None:
                 yield device, self._take(device, fold_silence(device, self._trackers[key], now))
 
@@ -89,6 +109,19 @@ class Trackers:
     def wants_identity(self, key: DeviceKey) -> bool:
         """Whether the device's serial number should be read with its next poll."""
         return key in self._wanting
+
+    def _begin(self, device: Device, now: float) -> None:
+        """Begin with what an earlier run knew of a device."""
+        tracker = self._trackers.setdefault(device.key, new_tracker(device, now))
+        kept = self._kept.get(device.key)
+        if kept is None:
+            return
+        try:
+            known = restore(device, kept.data, same_boot=kept.same_boot, now=now)
+        except FilterStateError as error:
+            _log.error("%s: the filters begin anew, what they knew cannot be read: %s", device.key, error)
+        else:
+            self._trackers[device.key] = replace(known, heard=tracker.heard, online=tracker.online)
 
     def _take(self, device: Device, folded: Folded) -> Folded:
         self._trackers[device.key] = folded.tracker
@@ -102,4 +135,6 @@ class Trackers:
             )
         if folded.time_replaced:
             self._tally.count("poller_source_time_replaced_total", device=device.key.name)
+        if folded.is_ageless:
+            self._tally.count("poller_source_ageless_total", device=device.key.name)
         return folded

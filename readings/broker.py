@@ -93,6 +93,8 @@ class Session:
         client_id: The name of this program at the broker.
         clean: Whether the broker forgets the subscriptions when the connection ends.
         subscriptions: Topic filters with their QoS, asked for on every connection.
+        unsubscriptions: Topic filters that a session which the broker kept may still have, and shall not.
+        first_words: Called with the connection's number: what to publish once the subscriptions are asked for.
         will: What the broker publishes when this program dies.
         on_connect: Called with the connection's number, before any message of it.
         on_message: Called with each message; QoS 1 needs `acknowledge` afterwards.
@@ -107,6 +109,8 @@ class Session:
         client_id: str,
         clean: bool,
         subscriptions: Iterable[tuple[str, int]] = (),
+        unsubscriptions: Iterable[str] = (),
+        first_words: Callable[[int], Iterable[Message]] = lambda _: (),
         will: Message | None = None,
         on_connect: Callable[[int], None] = lambda _: None,
         on_message: Callable[[Delivery], None] = lambda _: None,
@@ -117,6 +121,8 @@ class Session:
         self._client_id = client_id
         self._clean = clean
         self._subscriptions = tuple(subscriptions)
+        self._unsubscriptions = tuple(unsubscriptions)
+        self._first_words = first_words
         self._will = will
         self._on_connect = on_connect
         self._on_message = on_message
@@ -273,8 +279,7 @@ class Session:
             accepted.set()
             with ending_on_error():
                 self._on_connect(self._connection)
-            if self._subscriptions:
-                client.subscribe(list(self._subscriptions))
+            self._introduce(client)
 
         def message(_client: mqtt.Client, _data: object, got: mqtt.MQTTMessage) -> None:
             with ending_on_error():
@@ -289,6 +294,15 @@ class Session:
         client.on_message = message
         client.on_disconnect = disconnected
         return client
+
+    def _introduce(self, client: mqtt.Client) -> None:
+        """Ask for what is to be heard; what is said first is said after that."""
+        if self._unsubscriptions:
+            client.unsubscribe(list(self._unsubscriptions))
+        if self._subscriptions:
+            client.subscribe(list(self._subscriptions))
+        for one in self._first_words(self._connection):
+            client.publish(one.topic, one.payload, one.qos, one.retain)
 
     def _note(self, trouble: str, error: Exception | None = None) -> None:
         """Log a change of state once; of a mistake where it is too."""

@@ -36,6 +36,7 @@ PURE = {
     "poller/points.py",
     "poller/replay.py",
     "poller/request.py",
+    "poller/roster.py",
     "poller/rota.py",
     "poller/seat.py",
     "poller/states.py",

@@ -465,8 +465,9 @@ NOW_MS = RELEASED_MS + 1_000_000
 
 
 def report(values, tracker=None, now: float = START, **more) -> Folded:
-    time_ms, now_ms = more.get("time_ms"), more.get("now_ms", NOW_MS)
-    return fold_report(SENSOR, tracker or new_tracker(SENSOR, START), Report(values, time_ms), now, now_ms)
+    time_ms, now_ms, is_live = more.get("time_ms"), more.get("now_ms", NOW_MS), more.get("is_live", True)
+    one = Report(values, time_ms, is_live=is_live)
+    return fold_report(SENSOR, tracker or new_tracker(SENSOR, START), one, now, now_ms)
 
 
 def test_a_report_is_fresh_in_what_it_brought_and_holds_all_else():
@@ -520,6 +521,67 @@ def test_a_sources_time_that_cannot_be_gives_way_to_the_time_of_arrival(
     folded = report({"temperature_celsius": 20.4}, time_ms=time_ms, now_ms=now_ms)
     assert state(folded).time_ms == (time_ms if kept else None), what
     assert folded.time_replaced is replaced, what
+
+
+def test_what_is_delivered_again_was_not_measured_again():
+    """A poller that was killed gets what it had not acknowledged once more, oldest first."""
+    folded = report({"temperature_celsius": Stamped(20.5, NOW_MS)})
+    for again in (Stamped(20.4, NOW_MS - 5000), Stamped(20.5, NOW_MS)):
+        folded = report({"temperature_celsius": again}, folded.tracker)
+        assert folded.snapshot is None
+    folded = report({"temperature_celsius": 20.4}, folded.tracker, time_ms=NOW_MS - 5000)
+    assert folded.snapshot is None, "the message's own time is as good"
+    folded = report({"temperature_celsius": 20.6}, folded.tracker, time_ms=NOW_MS)
+    assert state(folded).values["temperature_celsius"] == 20.6, "but two messages may have one"
+
+
+def test_a_source_whose_clock_was_ahead_is_believed_again_when_it_is_right():
+    folded = report({"temperature_celsius": Stamped(20.5, NOW_MS + 3_600_000)})
+    assert folded.time_replaced
+    folded = report({"temperature_celsius": Stamped(20.6, NOW_MS - 1000)}, folded.tracker)
+    assert state(folded).time_ms == NOW_MS - 1000
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "now_ms", "is_taken"),
+    [
+        ("its own time", Stamped(20.5, NOW_MS - 5000), NOW_MS, True),
+        ("no time", 20.5, NOW_MS, False),
+        ("a time that cannot be", Stamped(20.5, 1000), NOW_MS, False),
+        ("its own time, but nobody knows what time it is", Stamped(20.5, NOW_MS - 5000), None, False),
+    ],
+)
+def test_what_is_not_live_needs_a_time_of_its_own(what, value, now_ms, is_taken):
+    folded = report({"temperature_celsius": value}, now_ms=now_ms, is_live=False)
+    assert (folded.snapshot is not None, folded.is_ageless) == (is_taken, not is_taken), what
+    if not is_taken:
+        again = report({"temperature_celsius": value}, folded.tracker, now_ms=NOW_MS)
+        assert state(again).values["temperature_celsius"] == 20.5, "nothing of it is remembered"
+
+
+def test_an_old_reading_is_stored_and_shows_nothing_of_now():
+    hour_ago = {"temperature_celsius": Stamped(20.5, NOW_MS)}
+    folded = report(hour_ago, now=START + 890, now_ms=NOW_MS + 3_600_000, is_live=False)
+    assert (state(folded).time_ms, folded.online) == (NOW_MS, None)
+    lost = fold_silence(SENSOR, folded.tracker, START + 900)
+    assert (lost.online, set(state(lost).values.values())) == (False, {None})
+
+
+def test_a_reading_keeps_a_source_for_as_long_as_it_is_young():
+    folded = report({"temperature_celsius": Stamped(20.5, NOW_MS - 600_000)}, now=START + 880)
+    assert folded.online is True
+    assert fold_silence(SENSOR, folded.tracker, START + 1179).snapshot is None
+    assert fold_silence(SENSOR, folded.tracker, START + 1180).online is False
+
+
+def test_values_of_several_times_are_as_many_reports():
+    one = Report({"a": Stamped(1, 20), "b": Stamped(2, 10), "c": 3, "d": Stamped(4, 20)}, is_live=False)
+    assert one.parts() == (
+        Report({"b": Stamped(2, 10)}, is_live=False),
+        Report({"a": Stamped(1, 20), "d": Stamped(4, 20)}, is_live=False),
+        Report({"c": 3}, is_live=False),
+    )
+    assert Report({}).parts() == (Report({}),)
 
 
 def test_what_a_source_reports_passes_the_same_filters():
