@@ -2,10 +2,8 @@
 
 from bench.table import Table
 from poller.blocks import RegisterBlock
-from poller.device import Device
-from poller.plan import plan_device, request_seconds
+from poller.plan import plan_profile, request_seconds
 from poller.profile import load_profile, profile_names
-from readings.reading import DeviceKey
 
 BAUD, TURNAROUND_S = 9600, 0.005
 
@@ -17,15 +15,14 @@ def measure(*, is_quick: bool) -> Table:  # noqa: ARG001  # computed, in no time
         profile = load_profile(name)
         if profile.transport != "modbus":
             continue
-        device = Device(DeviceKey(profile.kind, "it"), "", profile, profile.choose(), 30.0, bus="it", unit=1)
-        plan = plan_device(device, baud=BAUD, turnaround_s=TURNAROUND_S, distinct=False)
-        points = {one.point for one in device.fields.values() if one.point is not None}
+        plan = plan_profile(profile, baud=BAUD, turnaround_s=TURNAROUND_S)
+        points = {one.point for one in plan.device.fields.values() if one.point is not None}
         singles = {RegisterBlock(one.table, one.address, one.registers, ()) for one in points}
         single_s = sum(request_seconds(one, BAUD, TURNAROUND_S) + plan.pause_s for one in singles)
         rows.append(
             (
                 name,
-                str(len(device.fields)),
+                str(len(plan.device.fields)),
                 str(len(plan.blocks)),
                 f"{plan.poll_s * 1000:.0f}",
                 str(len(singles)),

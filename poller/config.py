@@ -31,6 +31,7 @@ class PollerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         journal_days: How long a reading stays in the journal.
         journal_mb: How large the journal may become.
         max_series: How many series all devices together may make, those included that sources find.
+        profiles: A folder with profiles of the user's own, relative to the configuration file.
     """
 
     name: Name = "poller"
@@ -38,6 +39,7 @@ class PollerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     journal_days: Annotated[float, msgspec.Meta(gt=0, le=3650)] = 7
     journal_mb: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 500
     max_series: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = MOST_SERIES
+    profiles: str | None = None
 
 
 class BusTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -120,6 +122,7 @@ class PollerSettings:
     buses: tuple[BusSettings, ...]
     devices: tuple[Device, ...]
     max_series: int = MOST_SERIES
+    profiles: Path | None = None
 
 
 def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
@@ -133,7 +136,10 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         buses = tuple(_bus(one, f"bus[{place}]") for place, one in enumerate(file.bus))
         _refuse_twins("bus", "name", [one.name for one in file.bus])
         _refuse_twins("bus", "connect", [_place(one.address) for one in buses])
-        devices = tuple(_device(one, f"device[{place}]", buses) for place, one in enumerate(file.device))
+        folder = _find_profiles(file.poller.profiles, path.parent)
+        devices = tuple(
+            _device(one, f"device[{place}]", buses, folder) for place, one in enumerate(file.device)
+        )
         _refuse_twins("device", "name", [one.name for one in file.device])
         _refuse_twins("device", "unit", [f"unit {one.unit} on bus {one.bus}" for one in file.device])
         refuse_conflicts(devices)
@@ -146,6 +152,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         journal=path.parent / file.poller.data / "journal.sqlite",
         journal_age_s=file.poller.journal_days * 86400,
         journal_bytes=file.poller.journal_mb * 1_000_000,
+        profiles=folder,
         buses=buses,
         devices=devices,
         max_series=file.poller.max_series,
@@ -172,13 +179,36 @@ def _place(address: Address) -> str:
     return address.path if isinstance(address, SerialAddress) else f"{address.host}:{address.port}"
 
 
-def _device(table: DeviceTable, place: str, buses: tuple[BusSettings, ...]) -> Device:
+def find_profiles(path: Path, environ: Mapping[str, str]) -> Path | None:
+    """The folder of the user's own profiles that a configuration file names, if it does.
+
+    Nothing else of the file needs to be right yet: a profile comes before the device that has it.
+
+    Raises:
+        SettingsError: The file is no such file, or there is no such folder.
+    """
+    if not path.exists():
+        return None
+    try:
+        return _find_profiles(load(path, PollerFile, environ).poller.profiles, path.parent)
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+
+
+def _find_profiles(name: str | None, beside: Path) -> Path | None:
+    folder = None if name is None else beside / name
+    if folder is not None and not folder.is_dir():
+        raise SettingsError(f"poller.profiles: expected a folder with profiles, there is none at {folder}")
+    return folder
+
+
+def _device(table: DeviceTable, place: str, buses: tuple[BusSettings, ...], folder: Path | None) -> Device:
     bus = next((one for one in buses if one.name == table.bus), None)
     if bus is None:
         names = ", ".join(one.name for one in buses) or "a [[bus]] first"
         raise SettingsError(f"{place}.bus: expected {names}, got {table.bus!r}")
     try:
-        profile = load_profile(table.profile)
+        profile = load_profile(table.profile, folder)
     except ProfileError as error:
         raise SettingsError(f"{place}.profile: {error}") from error
     if profile.transport != "modbus":

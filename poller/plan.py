@@ -14,6 +14,8 @@ from poller.device import Device
 from poller.errors import ProfileError
 from poller.pace import pace
 from poller.points import Point
+from poller.profile import Profile
+from readings.reading import DeviceKey
 
 MAX_BITS = 2000
 """The most bits that one Modbus request may ask for."""
@@ -83,7 +85,9 @@ def plan_device(device: Device, *, baud: int, turnaround_s: float, distinct: boo
         raise ProfileError(f"{device.key}: expected at least one field with an address")
     identity = plan(profile.identity.values(), {})
     if distinct:
-        told_apart = tell_apart((*blocks, *identity), max_registers=profile.max_registers)
+        told_apart = tell_apart(
+            (*blocks, *identity), max_registers=profile.max_registers, multiple_of=profile.multiple_of
+        )
         blocks, identity = told_apart[: len(blocks)], told_apart[len(blocks) :]
     return DevicePlan(
         device=device,
@@ -94,6 +98,20 @@ def plan_device(device: Device, *, baud: int, turnaround_s: float, distinct: boo
         pause_s=pause_s,
         poll_s=sum(request_seconds(one, baud, turnaround_s) + pause_s for one in blocks),
     )
+
+
+def plan_profile(profile: Profile, *, baud: int = 9600, turnaround_s: float = 0.03) -> DevicePlan:
+    """What the default fields of a device model cost on a serial line, in every poll.
+
+    >>> from poller.profile import load_profile
+    >>> plan = plan_profile(load_profile("wago-879"))
+    >>> len(plan.blocks), round(plan.poll_s * 1000)
+    (2, 216)
+    """
+    device = Device(
+        DeviceKey(profile.kind, "it"), "", profile, profile.choose(), profile.interval_s, bus="it", unit=1
+    )
+    return plan_device(device, baud=baud, turnaround_s=turnaround_s, distinct=False)
 
 
 def plan_blocks(
@@ -189,7 +207,9 @@ def split_block(block: RegisterBlock) -> tuple[RegisterBlock, ...]:
     return pieces
 
 
-def tell_apart(blocks: Sequence[RegisterBlock], *, max_registers: int) -> tuple[RegisterBlock, ...]:
+def tell_apart(
+    blocks: Sequence[RegisterBlock], *, max_registers: int, multiple_of: int = 1
+) -> tuple[RegisterBlock, ...]:
     """The same blocks, lengthened so that no two answers are of the same length.
 
     A block keeps its length where nothing longer is allowed; then the
@@ -206,7 +226,7 @@ def tell_apart(blocks: Sequence[RegisterBlock], *, max_registers: int) -> tuple[
         limit = min(MAX_BITS if block.table.holds_bits else max_registers, 65536 - block.address)
         longer = (
             replace(block, count=count)
-            for count in range(block.count, limit + 1)
+            for count in range(block.count, limit + 1, 1 if block.table.holds_bits else multiple_of)
             if replace(block, count=count).answer_bytes not in taken
         )
         chosen = next(longer, block)
@@ -215,17 +235,18 @@ def tell_apart(blocks: Sequence[RegisterBlock], *, max_registers: int) -> tuple[
     return tuple(result)
 
 
-def spacer(block: RegisterBlock) -> RegisterBlock:
+def spacer(block: RegisterBlock, multiple_of: int = 1) -> RegisterBlock:
     """A request whose answer is of another length than this block's, to be sent before it; its answer is not used.
 
     >>> from poller.points import Table
     >>> str(spacer(RegisterBlock(Table.HOLDING, 0x502A, 2, ())))
     'holding 20522+1'
     """
-    smallest = RegisterBlock(block.table, block.address, 1, ())
+    least = 1 if block.table.holds_bits else multiple_of
+    smallest = RegisterBlock(block.table, block.address, least, ())
     if smallest.answer_bytes != block.answer_bytes:
         return smallest
-    count = 9 if block.table.holds_bits else 2
+    count = 9 if block.table.holds_bits else 2 * least
     return replace(smallest, count=count, address=min(block.address, 65536 - count))
 
 

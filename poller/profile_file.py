@@ -67,18 +67,23 @@ class ProfileTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     manufacturer: str
     model: str
     sources: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    status: Literal["known", "untested"] = "known"
+    extends: str | None = None
+    replaces: bool = False
+    base: Literal[0, 1] = 0
     transport: Literal["modbus", "messages"] = "modbus"
     interval_s: Annotated[float, msgspec.Meta(gt=0)] = 30
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=10)] = 1
     keep_alive: bool = False
     max_registers: Annotated[int, msgspec.Meta(ge=1, le=125)] = 125
+    multiple_of: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1
     pause_ms: Annotated[int, msgspec.Meta(ge=0, le=5000)] = 0
     defaults: DefaultsTable = DefaultsTable()
     identity: dict[str, TextTable] = {}
-    fields: Annotated[dict[str, dict[str, Any]], msgspec.Meta(min_length=1)]
+    fields: Annotated[dict[str, Any], msgspec.Meta(min_length=1)]
 
 
-def make_field(name: str, keys: dict[str, Any], profile: ProfileTable) -> Field:
+def make_field(name: str, keys: Any, profile: ProfileTable) -> Field:
     """The field that a table under `[fields]` describes.
 
     Raises:
@@ -86,6 +91,8 @@ def make_field(name: str, keys: dict[str, Any], profile: ProfileTable) -> Field:
     """
     if not is_field_name(name):
         raise ProfileError(f"{name}: expected letters, digits and '_', and none of the reserved names")
+    if not isinstance(keys, dict):
+        raise ProfileError(f"{name}: expected its keys in braces, got {keys!r}")
     try:
         table = msgspec.convert(keys, PointTable)
     except msgspec.ValidationError as error:

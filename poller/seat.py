@@ -152,7 +152,7 @@ class Seat:
                     waiting.remove(block)
                     return block, purpose
             if waiting:
-                return spacer(waiting[0]), Purpose.SPACER
+                return spacer(waiting[0], self.plan.device.profile.multiple_of), Purpose.SPACER
         raise RuntimeError("a poll with nothing left to ask is over")
 
     def report(
@@ -230,8 +230,10 @@ class Seat:
         # One piece: only what made the block longer was refused, so it stays short.
         if self._distinct and len(pieces) > 1:
             others = tuple(one for one in (*self._rota.blocks, *self._identity.blocks) if one != block)
-            limit = self.plan.device.profile.max_registers
-            pieces = tell_apart((*others, *pieces), max_registers=limit)[len(others) :]
+            known = self.plan.device.profile
+            pieces = tell_apart(
+                (*others, *pieces), max_registers=known.max_registers, multiple_of=known.multiple_of
+            )[len(others) :]
         if purpose is Purpose.VALUES:
             self._rota.replace(block, pieces)
             run.outcomes.pop(block.request, None)

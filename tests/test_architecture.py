@@ -34,6 +34,7 @@ PURE = {
     "poller/kept.py",
     "poller/plan.py",
     "poller/points.py",
+    "poller/profile_merge.py",
     "poller/replay.py",
     "poller/request.py",
     "poller/roster.py",

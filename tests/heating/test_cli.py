@@ -89,11 +89,23 @@ def test_a_taken_address_ends_the_run_with_one_line(tmp_path):
 
 def test_profiles_are_listed_and_shown(capsys):
     assert main(["profiles"]) == 0
-    assert "wago-879" in capsys.readouterr().out
+    assert "wago-879                 meter      2 requests, 216 ms " in capsys.readouterr().out
     assert main(["profiles", "lg-r290"]) == 0
     said = capsys.readouterr().out
     assert "flow_temperature_celsius" in said
     assert "source: LG installation manual" in said
+
+
+def test_profiles_of_the_users_own_are_listed_with_the_others(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "cellar.toml").write_text('extends = "wago-879"\nstatus = "untested"\n')
+    (tmp_path / "config.toml").write_text('[poller]\nprofiles = "mine"\n')
+    assert main(["profiles", "--config", str(tmp_path / "config.toml")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("cellar ") and "UNTESTED" in line for line in lines)
+    assert any(line.startswith("wago-879 ") and "UNTESTED" not in line for line in lines)
+    assert main(["profiles", "nilan"]) == 2
+    assert "no profile 'nilan': expected one of lg-r290, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

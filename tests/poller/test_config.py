@@ -3,7 +3,6 @@
 import json
 import subprocess
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -265,13 +264,44 @@ def test_a_field_that_the_profile_has_not_is_answered_with_those_that_it_has(tmp
     assert "\n" not in str(error.value)
 
 
-def test_a_profile_that_the_bus_cannot_poll_is_found_before_the_start(tmp_path, monkeypatch, capsys):
-    narrow = replace(load_profile("wago-879"), max_registers=1)
-    monkeypatch.setattr("poller.config.load_profile", lambda _: narrow)
-    path = write(tmp_path, GOOD)
+def test_a_profile_that_the_bus_cannot_poll_is_found_before_the_start(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "narrow.toml").write_text('extends = "wago-879"\nmax_registers = 1\n')
+    text = GOOD.replace('name = "house"', 'name = "house"\nprofiles = "mine"').replace("wago-879", "narrow")
+    path = write(tmp_path, text)
     assert main(["--config", str(path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == f"{path}: device[0].profile: frequency_hz: takes 2 registers, one request reads at most 1"
+
+
+def test_a_profile_of_the_users_own_is_named_like_any_other(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "cellar.toml").write_text('extends = "wago-879"\ntitle = "Cellar"\n')
+    text = GOOD.replace('name = "house"', 'name = "house"\nprofiles = "mine"').replace("wago-879", "cellar")
+    settings = read_config(write(tmp_path, text), {})
+    assert settings.profiles == tmp_path / "mine"
+    assert (settings.devices[0].profile.name, settings.devices[0].profile.title) == ("cellar", "Cellar")
+
+
+def test_what_is_wrong_with_a_users_profile_is_said_with_its_file(tmp_path):
+    (tmp_path / "mine").mkdir()
+    own = tmp_path / "mine" / "cellar.toml"
+    own.write_text('extends = "wago-879"\ncolour = "red"\n')
+    text = GOOD.replace('name = "house"', 'name = "house"\nprofiles = "mine"').replace("wago-879", "cellar")
+    path = write(tmp_path, text)
+    with pytest.raises(SettingsError) as error:
+        read_config(path, {})
+    assert str(error.value) == f"{path}: device[0].profile: {own}: colour: unknown key"
+    own.unlink()
+    with pytest.raises(SettingsError, match="no profile 'cellar': expected one of lg-r290,"):
+        read_config(path, {})
+    own.parent.rmdir()
+    with pytest.raises(SettingsError) as error:
+        read_config(path, {})
+    assert (
+        str(error.value)
+        == f"{path}: poller.profiles: expected a folder with profiles, there is none at {own.parent}"
+    )
 
 
 def test_two_sources_of_one_series_are_found_before_the_start(tmp_path, monkeypatch):

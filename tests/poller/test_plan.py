@@ -109,6 +109,18 @@ def test_a_block_that_may_not_be_longer_stays_and_gets_a_request_of_another_leng
     assert spacer(kept[1]).answer_bytes != kept[1].answer_bytes
 
 
+def test_a_device_of_pairs_is_never_asked_for_an_odd_number():
+    blocks = (
+        RegisterBlock(Table.INPUT, 0, 2, ()),
+        RegisterBlock(Table.INPUT, 52, 2, ()),
+        RegisterBlock(Table.COIL, 0, 32, ()),
+    )
+    told = tell_apart(blocks, max_registers=80, multiple_of=2)
+    assert [str(one) for one in told] == ["input 0+2", "input 52+4", "coil 0+33"]
+    assert str(spacer(blocks[0], 2)) == "input 0+4"
+    assert str(spacer(told[1], 2)) == "input 52+2"
+
+
 @pytest.mark.parametrize(
     ("table", "count"), [(Table.HOLDING, 1), (Table.INPUT, 2), (Table.COIL, 8), (Table.COIL, 9)]
 )

@@ -1,5 +1,8 @@
 """A profile is data, and one that says too little or contradicts itself is refused in one line."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from poller.errors import ProfileError
@@ -152,3 +155,115 @@ def test_what_reports_by_itself_has_no_addresses():
 def test_a_profile_that_is_none_names_those_there_are():
     with pytest.raises(ProfileError, match="expected one of lg-r290, shelly-blu-ht, thermostat, wago-879"):
         load_profile("nilan")
+
+
+# Profiles on top of others, and of the user's own
+
+OWN = """
+title = "Cellar"
+sources = ["what its display shows"]
+extends = "wago-879"
+base = 1
+
+[defaults]
+word_order = "little"
+
+[fields]
+power_total_kw = { scale = -1 }
+tariff = { default = true }
+power_L1_kw = { address = 0x6001 }
+leak_ma = { address = 1, encoding = "uint16", range = [0, 300], unit = "mA", description = "Leakage current" }
+"""
+
+
+def write(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (folder / f"{name.replace('_', '-')}.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_a_profile_extends_another_and_says_only_what_differs(tmp_path):
+    own, wago = load_profile("cellar", write(tmp_path, cellar=OWN)), load_profile("wago-879")
+    assert (own.title, own.model, own.identity) == ("Cellar", wago.model, wago.identity)
+    assert own.sources == ("what its display shows", *wago.sources)
+    power, before = own.fields["power_total_kw"], wago.fields["power_total_kw"]
+    assert power.point == replace(before.point, scale=-1, word_order="little")
+    assert power.rules == before.rules
+    assert (own.fields["tariff"].default, own.fields["voltage_L1_v"].default) == (True, False)
+    assert own.fields.keys() == wago.fields.keys() | {"leak_ma"}
+
+
+def test_addresses_from_1_are_those_of_the_file_itself(tmp_path):
+    """What is taken over has its own way of counting."""
+    own = load_profile("cellar", write(tmp_path, cellar=OWN))
+    addresses = {name: one.point.address for name, one in own.fields.items() if one.point}
+    assert (addresses["power_L1_kw"], addresses["leak_ma"], addresses["power_L2_kw"]) == (0x6000, 0, 0x5016)
+    counted = profile(
+        "frequency_hz = { address = 13, range = [45, 65] }",
+        head="base = 1\n[identity]\nserial_number = { address = 501, registers = 2 }\n",
+    )
+    assert counted.fields["frequency_hz"].point.address == 12
+    assert counted.identity["serial_number"].address == 500
+    with pytest.raises(ProfileError, match=r"t.toml: fields.tariff.address: expected 1 or more, because"):
+        profile("tariff = { address = 0, range = [1, 4] }", head="base = 1\n")
+
+
+def test_a_profile_may_extend_one_of_the_same_folder_and_so_on(tmp_path):
+    folder = write(
+        tmp_path, cellar=OWN, loft='extends = "cellar"\ntitle = "Loft"\n', shed='extends = "loft"\n'
+    )
+    shed = load_profile("shed", folder)
+    assert (shed.title, shed.fields["power_total_kw"].point.scale) == ("Loft", -1)
+    assert {"cellar", "loft", "shed", "wago-879"} <= set(profile_names(folder))
+    assert "cellar" not in profile_names()
+
+
+def test_a_profile_is_replaced_only_by_one_that_says_so(tmp_path):
+    folder = write(tmp_path, wago_879='extends = "wago-879"\ntitle = "Mine"\n')
+    with pytest.raises(ProfileError) as raised:
+        load_profile("wago-879", folder)
+    assert str(raised.value) == (
+        f"{folder / 'wago-879.toml'}: a profile 'wago-879' comes with the program; "
+        "expected another file name, or `replaces = true` to take its place"
+    )
+    write(tmp_path, wago_879='replaces = true\nextends = "wago-879"\ntitle = "Mine"\n')
+    assert load_profile("wago-879", folder).title == "Mine"
+    assert load_profile("wago-879").title == "WAGO 879-30xx"
+
+
+def test_untested_is_what_a_file_says_of_itself(tmp_path):
+    folder = write(tmp_path, a='extends = "wago-879"\nstatus = "untested"\n', b='extends = "a"\n')
+    assert [load_profile(name, folder).is_untested for name in ("a", "b")] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("files", "complaint"),
+    [
+        ({"a": 'extends = "nilan"'}, "a.toml: extends: no profile 'nilan', expected one of a, "),
+        ({"a": 'extends = "b"', "b": 'extends = "a"'}, "b.toml: extends: 'a' is made of this file itself"),
+        ({"a": 'extends = "a"'}, "a.toml: extends: no profile 'a'"),
+        ({"a": 'extends = "b"', "b": 'extends = "wago-879"\ncolour = 1'}, "b.toml: colour: unknown key"),
+        ({"a": "extends = 3"}, r"a.toml: extends: expected `str \| null`, got `int`"),
+        ({"a": 'extends = "wago-879"\nfields = 3'}, "a.toml: fields: expected `object`, got `int`"),
+        (
+            {"a": 'extends = "wago-879"\n[fields]\npower_L1_kw = 3'},
+            "a.toml: fields.power_L1_kw: expected its keys in braces, got 3",
+        ),
+        ({"a": 'extends = "wago-879"\nbase = 2'}, "a.toml: base: invalid enum value 2"),
+        ({"a": "title ="}, "a.toml: Invalid value"),
+        ({"a": 'title = "A"'}, "a.toml: kind: expected a value, it is missing"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_with_its_name(tmp_path, files, complaint):
+    with pytest.raises(ProfileError, match=complaint) as raised:
+        load_profile("a", write(tmp_path, **files))
+    assert str(raised.value).startswith(str(tmp_path))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_folder_that_is_not_there_and_a_file_that_is_no_text_are_said(tmp_path):
+    with pytest.raises(ProfileError, match="expected a folder with profiles, there is none at"):
+        profile_names(tmp_path / "none")
+    (tmp_path / "a.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ProfileError, match=r"a.toml: cannot be read: "):
+        load_profile("a", tmp_path)

@@ -1,0 +1,64 @@
+"""What a profile's file takes over from the one that it extends, and addresses as a manual counts them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from poller.errors import ProfileError
+
+OWN = ("extends", "replaces", "status", "base")
+"""Keys that say something of one file alone, and are not taken over."""
+
+
+def count_from_zero(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of a file with the addresses that go over the wire.
+
+    Raises:
+        ProfileError: The text begins with the key. An address is below the file's first one.
+
+    >>> count_from_zero({"base": 1, "fields": {"frequency_hz": {"address": 13}}})
+    {'base': 1, 'fields': {'frequency_hz': {'address': 12}}}
+    """
+    if tables.get("base") != 1:
+        return dict(tables)
+    return dict(tables) | {
+        table: {name: _shift(f"{table}.{name}", keys) for name, keys in tables[table].items()}
+        for table in ("identity", "fields")
+        if isinstance(tables.get(table), dict)
+    }
+
+
+def extend(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of one file over those of another.
+
+    A key counts that the file has itself. Of `[defaults]`, of each text and of each field it says
+    only what differs. Its sources stand before the other's, whose addresses it uses.
+
+    >>> extend({"fields": {"power_kw": {"address": 1, "scale": 2}}}, {"fields": {"power_kw": {"scale": 3}}})
+    {'fields': {'power_kw': {'address': 1, 'scale': 3}}}
+    """
+    merged = {key: value for key, value in base.items() if key not in OWN} | dict(own)
+    if "defaults" in merged:
+        merged["defaults"] = _over(base.get("defaults", {}), own.get("defaults", {}))
+    for table in ("identity", "fields"):
+        if table in merged:
+            before, now = base.get(table, {}), own.get(table, {})
+            merged[table] = _over(before, now)
+            if isinstance(now, dict):
+                merged[table] |= {name: _over(before.get(name, {}), keys) for name, keys in now.items()}
+    if isinstance(own.get("sources"), list):
+        merged["sources"] = list(dict.fromkeys([*own["sources"], *base.get("sources", ())]))
+    return merged
+
+
+def _over(base: Any, own: Any) -> Any:
+    """One table over another; what is none is left to whoever reads the whole."""
+    return {**base, **own} if isinstance(base, dict) and isinstance(own, dict) else own
+
+
+def _shift(place: str, keys: Any) -> Any:
+    address = keys.get("address") if isinstance(keys, dict) else None
+    if not isinstance(address, int):
+        return keys
+    if address < 1:
+        raise ProfileError(f"{place}.address: expected 1 or more, because the file counts from 1 (base)")
+    return keys | {"address": address - 1}
