@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 
 from bridge.errors import BridgeError
-from heating.commands import check, demo, profiles, quarantine, run
+from heating.commands import check, demo, profiles, quarantine, read, run
 from poller.errors import PollerError
 from readings.errors import ReadingsError
 from readings.release import VERSION
 
-COMMANDS = (demo, run, check, profiles, quarantine)
+COMMANDS = (demo, read, run, check, profiles, quarantine)
 """In the order in which a person meets them."""
 
 WRONG_CONFIGURATION = 2
@@ -20,16 +20,15 @@ WRONG_CONFIGURATION = 2
 CANNOT_RUN = 1
 """The exit code when an address or a file cannot be had, or a part has ended."""
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for and return the exit code."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(
-        level=logging.DEBUG
-        if options.verbose
-        else logging.WARNING
-        if options.command == "demo"
-        else logging.INFO,
+        level=logging.DEBUG if options.verbose else getattr(options, "log_level", logging.INFO),
         format="%(asctime)s %(levelname)s %(message)s",
         stream=sys.stderr,
     )
@@ -41,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BridgeError as error:
         print(error, file=sys.stderr)
         return CANNOT_RUN
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -157,7 +157,9 @@ def _words(block: RegisterBlock, response: ModbusPDU) -> tuple[int, ...]:
     if response.isError():
         code = response.exception_code
         if code in GATEWAY_CODES:
-            raise ReadError(FailureReason.TIMEOUT, f"{block}: the gateway did not reach the device")
+            raise ReadError(
+                FailureReason.TIMEOUT, f"{block}: the gateway did not reach the device", is_gateways=True
+            )
         reason = FailureReason.ILLEGAL_ADDRESS if code == ILLEGAL_ADDRESS else FailureReason.EXCEPTION
         raise ReadError(reason, f"{block}: exception {code}")
     if response.function_code != READING[block.table]:

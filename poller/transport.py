@@ -11,11 +11,17 @@ CONNECT_TIMEOUT_S = 1.5
 
 
 class ReadError(PollerError):
-    """A request brought no answer to be used; `reason` says in what way."""
+    """A request brought no answer to be used.
 
-    def __init__(self, reason: FailureReason, detail: str) -> None:
+    Attributes:
+        reason: In what way.
+        is_gateways: It is the gateway that says so: it reached nobody.
+    """
+
+    def __init__(self, reason: FailureReason, detail: str, *, is_gateways: bool = False) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.is_gateways = is_gateways
 
 
 class Transport(Protocol):

@@ -22,6 +22,8 @@ PURE = {
     "poller/advice.py",
     "poller/assemble.py",
     "poller/blocks.py",
+    "poller/commissioning/diagnosis.py",
+    "poller/commissioning/seen.py",
     "poller/decimals.py",
     "poller/decode.py",
     "poller/device.py",

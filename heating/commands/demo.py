@@ -1,6 +1,7 @@
 """`heating demo`: everything around a simulated house."""
 
 import argparse
+import logging
 
 from heating.commands import Commands, port, positive
 from heating.demo import Options, run_demo
@@ -25,7 +26,7 @@ def add(commands: Commands) -> None:
     )
     demo.add_argument("--seed", type=int, default=1, help="another house")
     demo.add_argument("--seconds", type=positive, default=None, help="end by itself after so long")
-    demo.set_defaults(do=_demo)
+    demo.set_defaults(do=_demo, log_level=logging.WARNING)
 
 
 def _demo(options: argparse.Namespace) -> int:
