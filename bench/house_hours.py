@@ -205,7 +205,7 @@ def _live(folder: Path, hours: float, url: str) -> Written:
         sum(tally.value("poller_states_journaled_total", device=one.key.name) for one in house.devices)
     )
     unsent = [one.waiting + one.missing for one in store.backlog().values()]
-    if store.rows() == 0 or any(unsent):
+    if not unsent or any(unsent):
         raise BenchError("the store has not sent what the journal holds")
     return Written(states, *journal_bytes, *store_bytes)
 

@@ -7,15 +7,15 @@ whose answer was lost is repeated byte for byte.
 
 import heapq
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 from bridge.batch import AHEAD_MS, MAX_SAMPLES, Batch, Piece, Row, RowId, Run, cut, to_pieces, to_runs
 from bridge.database import Database, Sql
-from bridge.gaps import Gap, Place, find_passable
 from bridge.quarantine import Quarantine, put
+from bridge.range_tables import read_ranges, write_ranges
 from bridge.ranges import Range, Ranges, minus, single, union
 from bridge.rows import Rows, row_before, runs_from, runs_to
-from bridge.store import read_ranges, write_ranges
+from bridge.waiting import Waiting
 from readings.payload import CONTRACT, Info, decode_info
 from readings.reading import DeviceKey, Kind
 
@@ -46,7 +46,7 @@ class Outbox:
         self._rows = Rows()
         self.quarantine = Quarantine(database.transaction)
         self._parked: dict[int, Ranges] = {}
-        self._gaps: dict[int, Mapping[Gap, float]] = {}
+        self._waiting = Waiting(self._rows)
 
     def begin(self, now_ms: int, now_s: float, limit: int = MAX_SAMPLES) -> Batch | None:
         """The batch that was under way, or else the next one; None when nothing can be sent now.
@@ -195,14 +195,16 @@ class Outbox:
             return
         self._generation = self._database.generation
         self._rows = Rows()
+        self._waiting = Waiting(self._rows)
         self._parked.clear()
-        self._gaps.clear()
         notice_reboot(sql, self._boot)
 
     def _next(self, sql: Sql, now_ms: int, now_s: float, limit: int) -> Batch | None:
-        devices = sql.execute("SELECT id, kind, name, newest_ms FROM device").fetchall()
-        newest = {DeviceKey(Kind(kind), name): time for _, kind, name, time in devices if time is not None}
-        waiting = [self._read_waiting(sql, number, now_s) for number, _, _, _ in devices]
+        devices = sql.execute(
+            "SELECT kind, name, newest_ms FROM device WHERE newest_ms IS NOT NULL"
+        ).fetchall()
+        newest = {DeviceKey(Kind(kind), name): time for kind, name, time in devices}
+        waiting = self._waiting.read(sql, self._parked, now_s)
         chosen = cut(heapq.merge(*waiting, key=lambda row: row.time_ms), newest, now_ms, limit)
         for one in chosen.parked:
             self._parked[one.stream] = union(self._parked.get(one.stream, ()), single([one.seq]))
@@ -222,24 +224,6 @@ class Outbox:
         assert number is not None  # noqa: S101 - an INSERT has a row; only the type says it might not
         return Batch(number, rows, pieces, generation=self._generation)
 
-    def _read_waiting(self, sql: Sql, device: int, now_s: float) -> Iterator[Row]:
-        """What of a device may be sent now, in row order; what cannot be named yet is passed over."""
-        places, aside = [], _aside(sql)
-        for stream, contract in sql.execute(
-            "SELECT stream.id, contract FROM stream LEFT JOIN info ON info.id = stream.info"
-            " WHERE device = ? AND place IS NOT NULL ORDER BY place",
-            (device,),
-        ).fetchall():
-            gone = union(
-                union(read_ranges(sql, "done", stream), aside.get(stream, ())), self._parked.get(stream, ())
-            )
-            had = read_ranges(sql, "had", stream) if contract is not None and contract <= CONTRACT else ()
-            places.append(Place(stream, minus(had, gone), gone, read_ranges(sql, "wanted", stream)))
-        passable = find_passable(places, self._gaps.get(device, {}), now_s)
-        self._gaps[device] = passable.gaps
-        for stream, (first, last) in passable.ranges:
-            yield from self._rows.of(sql, Run(stream, first, last, row_before(sql, stream, first)))
-
 
 def notice_reboot(sql: Sql, boot: str) -> None:
     """After a new start of the host, what was settled shortly before it is to be sent again.
@@ -254,15 +238,6 @@ def notice_reboot(sql: Sql, boot: str) -> None:
                 write_ranges(sql, "done", run.stream, done, minus(done, ((run.first, run.last),)))
         sql.execute("DELETE FROM batch WHERE settled_s IS NOT NULL")
         sql.execute("INSERT OR REPLACE INTO note VALUES ('boot', ?)", (boot,))
-
-
-def _aside(sql: Sql) -> Mapping[int, Ranges]:
-    """The states, by stream, of batches that others go before."""
-    found: dict[int, Ranges] = {}
-    for (runs,) in sql.execute("SELECT runs FROM batch WHERE aside").fetchall():
-        for run in runs_from(runs):
-            found[run.stream] = union(found.get(run.stream, ()), ((run.first, run.last),))
-    return found
 
 
 def _settle(sql: Sql, batch: Batch, now_s: float) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from bridge.database import Database, Sql
 from bridge.outbox import notice_reboot
+from bridge.range_tables import read_ranges, write_ranges
 from bridge.ranges import Range, Ranges, minus, single, union
 from bridge.rows import runs_from
-from bridge.store import read_ranges, write_ranges
 from readings.reading import DeviceKey, Kind
 
 SENT_ROWS_STAY_S = 600.0

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from bridge.arrival import MAX_SEQ
 from bridge.batch import Row, RowId, Run
 from bridge.database import Sql
-from bridge.sample import to_samples
+from bridge.sample import Names, name_fields, to_samples
 from readings.errors import PayloadError
-from readings.payload import Info, decode_info, decode_state
+from readings.payload import decode_info, decode_state
 from readings.reading import DeviceKey, DeviceState, Kind
 
 _CHUNK = 64
@@ -21,7 +21,7 @@ class Rows:
     """Reads rows of one store, and remembers the announcements that name their samples."""
 
     def __init__(self) -> None:
-        self._infos: dict[int, Info] = {}
+        self._names: dict[int, Names] = {}
 
     def of(self, sql: Sql, run: Run) -> Iterator[Row]:
         """The rows of a run, each judged against the one before it."""
@@ -42,17 +42,18 @@ class Rows:
                 return
             for seq, time_ms, info, payload in rows:
                 state = _decode(payload)
-                samples = to_samples(state, self._info(sql, info), state_before) if state else ()
+                samples = to_samples(state, self._names_of(sql, info), state_before) if state else ()
                 yield Row(RowId(run.stream, seq), device, time_ms, samples, before)
                 before, state_before, following = RowId(run.stream, seq), state, seq + 1
 
-    def _info(self, sql: Sql, number: int) -> Info:
-        known = self._infos.get(number)
+    def _names_of(self, sql: Sql, info: int) -> Names:
+        """The series that an announcement names."""
+        known = self._names.get(info)
         if known is None:
-            (payload,) = sql.execute("SELECT payload FROM info WHERE id = ?", (number,)).fetchone()
-            if len(self._infos) >= _MOST_INFOS:
-                self._infos.clear()
-            known = self._infos[number] = decode_info(payload)
+            (payload,) = sql.execute("SELECT payload FROM info WHERE id = ?", (info,)).fetchone()
+            if len(self._names) >= _MOST_INFOS:
+                self._names.clear()
+            known = self._names[info] = name_fields(decode_info(payload))
         return known
 
 

@@ -4,7 +4,9 @@
 """
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+
+import msgspec
 
 from readings.payload import FieldInfo, Info
 from readings.reading import DeviceState
@@ -13,16 +15,14 @@ STALE = struct.unpack(">d", bytes.fromhex("7ff0000000000002"))[0]
 """Prometheus' marker that a series ended: a NaN with bits of its own."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Series:
+class Series(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """A metric's name and its labels, sorted, without `__name__`."""
 
     name: str
     labels: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True, gc=False):
     """One value of a series, at the time of its reading (milliseconds since 1970 UTC)."""
 
     series: Series
@@ -40,7 +40,16 @@ def name_series(field: str, info: FieldInfo) -> tuple[Series, ...]:
     return tuple(Series(f"{prefix}_{field}", labels) for prefix in info.prefixes)
 
 
-def to_samples(state: DeviceState, info: Info, before: DeviceState | None) -> tuple[Sample, ...]:
+Names = Mapping[str, tuple[Series, ...]]
+"""The series of each field."""
+
+
+def name_fields(info: Info) -> Names:
+    """The series of all fields of a device: named once for each announcement, not for each state."""
+    return {field: name_series(field, known) for field, known in info.fields.items()}
+
+
+def to_samples(state: DeviceState, names: Names, before: DeviceState | None) -> tuple[Sample, ...]:
     """The samples of one state.
 
     A field that was measured makes a sample of each of its series. One that
@@ -48,15 +57,19 @@ def to_samples(state: DeviceState, info: Info, before: DeviceState | None) -> tu
     order, makes a stale marker. A held field makes nothing, nor does a state
     without time: a value is never given a time that it was not measured at.
     """
-    if state.time_ms is None:
+    time_ms, held = state.time_ms, state.held
+    if time_ms is None:
         return ()
     samples: list[Sample] = []
     for field, value in state.values.items():
-        known = info.fields.get(field)
-        if known is None:
+        if value is None:
+            if before is None or before.values.get(field) is None:
+                continue
+            made = STALE
+        elif field in held:
             continue
-        if value is None and before is not None and before.values.get(field) is not None:
-            samples += [Sample(series, STALE, state.time_ms) for series in name_series(field, known)]
-        elif value is not None and field not in state.held:
-            samples += [Sample(series, float(value), state.time_ms) for series in name_series(field, known)]
+        else:
+            made = float(value)
+        for series in names.get(field, ()):
+            samples.append(Sample(series, made, time_ms))  # noqa: PERF401 - one loop for all cases is the hot path
     return tuple(samples)

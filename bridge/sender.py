@@ -10,7 +10,7 @@ from bridge.errors import StoreError
 from bridge.horizon import Horizon
 from bridge.outbox import Outbox
 from bridge.receiver import Receiver
-from bridge.remote_write.encode import encode
+from bridge.remote_write.encode import Encoder
 from bridge.remote_write.outcome import (
     Misconfigured,
     Outcome,
@@ -48,10 +48,13 @@ LONE_PATIENCE_S = 0.05
 WITNESS_S = 30.0
 """A sample is to blame only if the receiver took others this short a time ago: its disk may be full."""
 
+LIMITED_S = 3600.0
+"""So long requests stay as small as a receiver wanted them; then it may have another configuration."""
+
 MOST_DOUBTS = 8
 """Samples that fail without such a witness, before others are sent first to find one."""
 
-EMPTY = encode((), {})
+EMPTY = Encoder({}).encode(())
 """A request without samples, which asks only whether the receiver takes requests."""
 
 
@@ -81,7 +84,7 @@ class Sender:
     ) -> None:
         self._outbox = outbox
         self._receiver = receiver
-        self._labels = labels
+        self._encoder = Encoder(labels)
         self._account = Account(tally, wall_ms=wall_ms, monotonic=monotonic)
         self._wall_ms = wall_ms
         self._monotonic = monotonic
@@ -89,7 +92,7 @@ class Sender:
         self._stopping = threading.Event()
         self._woken = threading.Event()
         self._horizon = Horizon(receiver, wall_ms=wall_ms, monotonic=monotonic)
-        self._limit = MAX_SAMPLES
+        self._limit, self._limited_s = MAX_SAMPLES, float("-inf")
         self._takes_empty = False
         self._took_s = float("-inf")
         self._aside_s = float("-inf")
@@ -130,6 +133,8 @@ class Sender:
                         "ahead of the bridge's clock for a day; in quarantine",
                     )
                 self._recall()
+                if self._monotonic() - self._limited_s >= LIMITED_S:
+                    self._limit = MAX_SAMPLES
                 batch = self._outbox.begin(self._wall_ms(), self._monotonic(), self._limit)
                 if batch is not None:
                     self._deliver(batch)
@@ -156,7 +161,7 @@ class Sender:
             piece = batch.pieces[0]
             samples = batch.samples[piece.begin : piece.end]
             outcome = self._post_until_known(
-                encode(samples, self._labels),
+                self._encoder.encode(samples),
                 may_be_there=may_be_there,
                 patience_s=self._patience_s(batch, len(samples)),
             )
@@ -170,7 +175,7 @@ class Sender:
                     batch = self._outbox.settle_first(batch, self._monotonic())
                     self._count_sent(len(samples))
                 case TooLarge() if len(samples) > 1:
-                    self._limit = len(samples) // 2
+                    self._limit, self._limited_s = len(samples) // 2, self._monotonic()
                     batch = self._outbox.arrange(batch, shorten(batch.pieces, self._limit))
                 case Refused() | Poison() if len(samples) > 1:
                     batch = self._outbox.arrange(batch, (*piece.halves(), *batch.pieces[1:]))
@@ -231,7 +236,7 @@ class Sender:
 
     def _try_once(self, samples: Sequence[Sample]) -> Outcome:
         """Send samples of the quarantine once; where only they fail, that is a refusal."""
-        outcome = self._receiver.post(encode(samples, self._labels), REQUEST_TIMEOUT_S)
+        outcome = self._receiver.post(self._encoder.encode(samples), REQUEST_TIMEOUT_S)
         self._account.note(outcome)
         if isinstance(outcome, RetryAfter) and outcome.is_failure and self._probe():
             return Refused(outcome.reason)

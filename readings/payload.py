@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from readings.errors import PayloadError
-from readings.reading import DeviceState, Value, is_field_name
+from readings.reading import DeviceState, Value, are_field_names, is_field_name
 
 _T = TypeVar("_T")
 
@@ -30,6 +30,10 @@ MAX_LISTED = 500
 FieldKind = Literal["measurement", "power", "energy", "bit", "enum"]
 """How a field behaves: an `energy` count never falls, a `bit` is 0 or 1, an `enum`'s numbers have words."""
 
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_VALUES = frozenset({int, float, type(None)})
+"""The types of a value, and nothing derived from them: Python's truths are numbers, JSON's are not."""
 
 _MetricName = Annotated[str, msgspec.Meta(pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")]
 _LabelName = Annotated[str, msgspec.Meta(pattern="^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$")]
@@ -126,7 +130,7 @@ def parse_time(text: str) -> int:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             raise PayloadError(f"time: expected an offset or 'Z', got {text!r}")
-        since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+        since = moment.astimezone(UTC) - _EPOCH
     except (ValueError, OverflowError) as error:
         raise PayloadError(f"time: expected ISO 8601, got {text!r}") from error
     return (since.days * 86400 + since.seconds) * 1000 + since.microseconds // 1000
@@ -159,7 +163,7 @@ def decode_state(payload: bytes) -> DeviceState:
         PayloadError: It is not a state; the text names the key.
     """
     parts = _decode(payload, dict[str, object])
-    time, stream, seq, held = (parts.get(key) for key in ("time", "stream", "seq", "held"))
+    time, stream, seq, held = (parts.pop(key, None) for key in ("time", "stream", "seq", "held"))
     if not isinstance(stream, str) or not stream:
         raise PayloadError(f"stream: expected a name, got {stream!r}")
     if seq is not None and (not isinstance(seq, int) or isinstance(seq, bool) or seq < 1):
@@ -168,11 +172,13 @@ def decode_state(payload: bytes) -> DeviceState:
         raise PayloadError(f"time: expected text or null, got {time!r}")
     if held is not None and not (isinstance(held, list) and all(isinstance(name, str) for name in held)):
         raise PayloadError(f"held: expected a list of field names, got {held!r}")
-    values: dict[str, Value] = {}
-    for name, value in parts.items():
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_field_name(name) and (value is None or is_number):
-            values[name] = value  # type: ignore[assignment]  # mypy does not follow is_number
+    values: dict[str, Value] = {
+        name: value  # type: ignore[misc]  # mypy does not follow the types in a tuple
+        for name, value in parts.items()
+        if type(value) in _VALUES
+    }
+    if not are_field_names(values.keys()):
+        values = {name: value for name, value in values.items() if is_field_name(name)}
     try:
         return DeviceState(
             time_ms=None if time is None else parse_time(time),

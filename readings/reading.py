@@ -7,7 +7,7 @@ identity has one content for ever.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,6 +48,15 @@ def is_field_name(text: str) -> bool:
     """
     # In ASCII, a metric's name without colons is what Python calls an identifier; a pattern takes twice as long.
     return text.isascii() and text.isidentifier() and text not in RESERVED
+
+
+def are_field_names(names: Collection[str]) -> bool:
+    """Whether all of these may name fields; a state's are looked at together, for states come by the thousand.
+
+    >>> are_field_names({"power_L1_kw", "tariff"}), are_field_names({"tariff", "seq"})
+    (True, False)
+    """
+    return RESERVED.isdisjoint(names) and "".join(names).isascii() and all(map(str.isidentifier, names))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -95,9 +104,10 @@ class DeviceState:
             raise ValueError("stream: expected a name")
         if self.seq is not None and self.seq < 1:
             raise ValueError(f"seq: expected 1 or more, got {self.seq}")
+        if not are_field_names(self.values.keys()):
+            wrong = next(name for name in self.values if not is_field_name(name))
+            raise ValueError(f"{wrong!r} cannot be a field's name")
         for name, value in self.values.items():
-            if not is_field_name(name):
-                raise ValueError(f"{name!r} cannot be a field's name")
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"{name}: expected a finite number, got {value}")
         if unknown := self.held - self.values.keys():

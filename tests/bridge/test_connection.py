@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bridge.remote_write.connection import Connection, ReceiverSettings
-from bridge.remote_write.encode import encode
+from bridge.remote_write.encode import Encoder
 from bridge.remote_write.outcome import Misconfigured, RetryAfter, Sent
 from bridge.sample import Sample, Series
 from readings.errors import SettingsError
@@ -18,7 +18,7 @@ from tests.bridge.receiver import Answer, Receiver
 from tests.bridge.states import NOON_MS
 from tests.conftest import needs
 
-BODY = encode([Sample(Series("m"), 1.0, NOON_MS)], {})
+BODY = Encoder({}).encode([Sample(Series("m"), 1.0, NOON_MS)])
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from bridge import sender as sender_module
 from bridge.database import Database
 from bridge.outbox import Outbox
 from bridge.remote_write.connection import Connection, ReceiverSettings
-from bridge.remote_write.encode import encode
+from bridge.remote_write.encode import Encoder
 from bridge.remote_write.metadata import Family, encode_metadata
 from bridge.remote_write.outcome import Outcome, Refused, RetryAfter, Sent
 from bridge.remote_write.prometheus_pb2 import Label, TimeSeries, WriteRequest
@@ -48,7 +48,7 @@ def connect(prometheus: Server, tmp_path) -> Iterator[Callable[[str], Connection
         prometheus.start()
         one = Connection(ReceiverSettings(f"http://127.0.0.1:{prometheus.port}/api/v1/write"), time.time)
         made.append(one)
-        newest = encode([Sample(Series("newest"), 1.0, time.time_ns() // 1_000_000)], {})
+        newest = Encoder({}).encode([Sample(Series("newest"), 1.0, time.time_ns() // 1_000_000)])
         wait_until(lambda: one.post(newest, 5) == Sent())
         return one
 
@@ -168,8 +168,8 @@ def test_what_it_answers_to_requests_that_this_sender_never_makes(connect, now_m
 def test_the_second_time_is_already_there(connect, now_ms):
     receiver = connect("0s")
     samples = [Sample(Series("m"), 1.0, now_ms - 2000), Sample(Series("m"), 2.0, now_ms - 1000)]
-    assert receiver.post(encode(samples, {}), 5) == Sent()
-    again = receiver.post(encode(samples, {}), 5)
+    assert receiver.post(Encoder({}).encode(samples), 5) == Sent()
+    again = receiver.post(Encoder({}).encode(samples), 5)
     assert isinstance(again, Refused)
     assert again.is_repeat
 

@@ -5,12 +5,12 @@ import struct
 
 import pytest
 
-from bridge.sample import STALE, Sample, Series, name_series, to_samples
+from bridge.sample import STALE, Sample, Series, name_fields, name_series, to_samples
 from readings.payload import FieldInfo
 from readings.reading import DeviceState
 from tests.bridge.states import NOON_MS, make_info
 
-INFO = make_info()
+NAMES = name_fields(make_info())
 POWER = Series("meter_power_kw", (("device", "wp"),))
 ENERGY = Series("meter_energy_kwh", (("device", "wp"),))
 
@@ -21,7 +21,7 @@ def state(power=1.5, energy=7, *, held=(), time_ms=NOON_MS) -> DeviceState:
 
 def samples(now: DeviceState, before: DeviceState | None = None) -> dict[Series, float | str]:
     return {
-        one.series: "stale" if math.isnan(one.value) else one.value for one in to_samples(now, INFO, before)
+        one.series: "stale" if math.isnan(one.value) else one.value for one in to_samples(now, NAMES, before)
     }
 
 
@@ -51,7 +51,7 @@ def test_a_held_null_that_turned_null_is_still_marked():
 
 
 def test_every_sample_has_the_time_of_the_reading():
-    assert {one.timestamp_ms for one in to_samples(state(power=None), INFO, state())} == {NOON_MS}
+    assert {one.timestamp_ms for one in to_samples(state(power=None), NAMES, state())} == {NOON_MS}
 
 
 def test_the_marker_has_the_bits_that_prometheus_knows():
@@ -60,7 +60,7 @@ def test_the_marker_has_the_bits_that_prometheus_knows():
 
 def test_a_field_that_was_not_announced_makes_nothing():
     strange = DeviceState(NOON_MS, "a", 1, {"unknown": 1.0})
-    assert to_samples(strange, INFO, None) == ()
+    assert to_samples(strange, NAMES, None) == ()
 
 
 def test_a_series_for_each_prefix_with_sorted_labels():
@@ -70,4 +70,4 @@ def test_a_series_for_each_prefix_with_sorted_labels():
         Series("meter_power_kw", labels),
         Series("wago_power_kw", labels),
     )
-    assert isinstance(to_samples(state(), INFO, None)[0], Sample)
+    assert isinstance(to_samples(state(), NAMES, None)[0], Sample)

@@ -98,7 +98,8 @@ HEALTH = Health(name="poller", version="1", metrics={})
         (delivery("meter/wp/state", STATE), "state", "offer"),
         (delivery("meter/wp/history", STATE), "history", None),
         (delivery("meter/wp/info", encode_info(make_info())), "info", "announce"),
-        (delivery("meter/wp/info", encode_info(make_info(contract=2))), "info", None),
+        (delivery("meter/wp/info", encode_info(make_info(contract=2))), "info", "announce"),
+        (delivery("meter/wp/info", b""), "info", "withdraw"),
         (delivery("meter/wp/journal", encode_journal(journal(("a", 1, 1)).ranges)), "journal", None),
         (delivery("meter/wp/availability", b"online"), "availability", "availability"),
         (delivery("poller/poller/availability", b"offline"), "availability", "poller_gone"),
@@ -127,9 +128,16 @@ def test_the_audience_hears_what_came(run):
     run.audience.health.assert_called_once_with(Program.POLLER, "poller", HEALTH)
 
 
+def test_the_audience_hears_of_a_later_contract_and_of_an_announcement_that_is_taken_back(run):
+    run.take(delivery("meter/wp/info", encode_info(make_info(contract=2))), delivery("meter/wp/info", b""))
+    (_, later), _ = run.audience.announce.call_args
+    assert (later.contract, later.fields) == (2, {})
+    run.audience.withdraw.assert_called_once_with(METER)
+
+
 def test_a_group_is_acknowledged_after_it_was_stored(run, store):
     seen = []
-    run.subscriber._acknowledge = lambda _: seen.append(store.rows())
+    run.subscriber._acknowledge = lambda _: seen.append(store.backlog()[METER].waiting)
     run.take(*(delivery("meter/wp/state", encode_state(state(seq).state)) for seq in (1, 2, 2, 3)))
     assert seen == [3, 3, 3, 3]
     assert run.wakes == 1

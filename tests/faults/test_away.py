@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.remote_write.encode import HEADERS, encode
+from bridge.remote_write.encode import HEADERS, Encoder
 from bridge.sample import Sample, Series
 from tests.conftest import Server, wait_until
 from tests.faults.house import SHORT, STATES_A_SECOND, House, running
@@ -38,7 +38,7 @@ def house(tmp_path: Path, mosquitto: Server, prometheus: Server) -> Iterator[Hou
 
 def write_sample_of_now(port: int) -> None:
     """Another program's: whatever comes later and is older, is late for this Prometheus."""
-    body = encode([Sample(Series("somebody_elses"), 1.0, time.time_ns() // 1_000_000)], {})
+    body = Encoder({}).encode([Sample(Series("somebody_elses"), 1.0, time.time_ns() // 1_000_000)])
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/api/v1/write", data=body, headers=dict(HEADERS)
     )

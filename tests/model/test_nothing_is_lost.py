@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from bridge import batch, gaps, outbox, pruning, store
+from bridge import batch, gaps, group, outbox, pruning
 from bridge.asking import Asking
 from bridge.catchup import Known, note_list
 from bridge.outbox import Outbox
@@ -251,7 +251,7 @@ def learn_nothing_from_lists(patch: pytest.MonkeyPatch) -> None:
     def only_first(known: Known, listed: Range, *, is_live: bool) -> Known:
         return replace(known, first=known.first or listed[0])
 
-    patch.setattr(store, "note_list", only_first)
+    patch.setattr(group, "note_list", only_first)
 
 
 def list_only_on_connect(patch: pytest.MonkeyPatch) -> None:
@@ -277,16 +277,16 @@ def never_want_again(patch: pytest.MonkeyPatch) -> None:
         told = note_list(known, listed, is_live=is_live)
         return replace(told, wanted=minus(told.wanted, known.given_up))
 
-    patch.setattr(store, "note_list", for_ever)
+    patch.setattr(group, "note_list", for_ever)
 
 
 def never_give_up(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(store, "note_list", lambda known, listed, is_live: note_list(known, listed, is_live=False))
-    patch.setattr(store, "pass_over", lambda known: known)
+    patch.setattr(group, "note_list", lambda known, listed, is_live: note_list(known, listed, is_live=False))
+    patch.setattr(group, "pass_over", lambda known: known)
 
 
 def pass_unlisted_streams_by(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(store._Group, "_pass_over", lambda *_: [])
+    patch.setattr(group.Group, "_pass_over", lambda *_: [])
 
 
 def let_two_states_have_one_time(patch: pytest.MonkeyPatch) -> None:
@@ -318,7 +318,7 @@ def notice_no_reboot(patch: pytest.MonkeyPatch) -> None:
 
 
 def place_streams_backwards(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(store, "place_streams", lambda places, listed: place_streams(places, list(listed)[::-1]))
+    patch.setattr(group, "place_streams", lambda places, listed: place_streams(places, list(listed)[::-1]))
 
 
 def send_the_future(patch: pytest.MonkeyPatch) -> None:

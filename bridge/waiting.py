@@ -1,0 +1,82 @@
+"""What of each device waits in the store and may be sent now, in the order of its rows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from bridge.batch import Row, Run
+from bridge.database import Sql
+from bridge.gaps import Gap, Place, find_passable
+from bridge.range_tables import read_all_ranges
+from bridge.ranges import Ranges, minus, union
+from bridge.rows import Rows, row_before, runs_from
+from readings.payload import CONTRACT
+
+_OPEN_STREAMS = """
+WITH RECURSIVE stored(stream) AS (    -- DISTINCT would look at every state
+    SELECT min(stream) FROM state
+    UNION ALL
+    SELECT (SELECT min(stream) FROM state WHERE stream > stored.stream) FROM stored WHERE stored.stream IS NOT NULL
+), begin(device, place) AS (
+    SELECT device, min(place) FROM stream
+    WHERE id IN (SELECT stream FROM stored UNION SELECT stream FROM wanted) GROUP BY device
+)
+SELECT stream.id, stream.device, contract
+FROM begin JOIN stream ON stream.device = begin.device AND stream.place >= begin.place
+LEFT JOIN info ON info.id = stream.info
+ORDER BY stream.device, stream.place
+"""
+"""Of each device, the streams from the first on that has states here or at the poller: years of starts lie before it."""
+
+
+class Waiting:
+    """Reads what waits, and remembers since when each gap holds up what is behind it.
+
+    Args:
+        rows: Makes rows of stored states.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._gaps: dict[int, Mapping[Gap, float]] = {}
+
+    def read(self, sql: Sql, parked: Mapping[int, Ranges], now_s: float) -> list[Iterator[Row]]:
+        """The rows of each device; they are read as far as somebody takes them.
+
+        Args:
+            sql: The transaction, which must still be open then.
+            parked: What is not to go now, by stream.
+            now_s: The clock that counts from the boot.
+        """
+        return [
+            self._in_order(sql, device, places, now_s)
+            for device, places in self._find_places(sql, parked).items()
+        ]
+
+    def _find_places(self, sql: Sql, parked: Mapping[int, Ranges]) -> dict[int, list[Place]]:
+        """The streams of each device in order, from the first of which something is here or missing."""
+        streams = sql.execute(_OPEN_STREAMS).fetchall()
+        oldest = min((stream for stream, _, _ in streams), default=0)
+        had, done, wanted = (read_all_ranges(sql, table, oldest) for table in ("had", "done", "wanted"))
+        aside = _aside(sql)
+        places: dict[int, list[Place]] = {}
+        for stream, device, contract in streams:
+            gone = union(done.get(stream, ()), aside.get(stream, ()), parked.get(stream, ()))
+            here = had.get(stream, ()) if contract is not None and contract <= CONTRACT else ()
+            place = Place(stream, minus(here, gone), gone, wanted.get(stream, ()))
+            places.setdefault(device, []).append(place)
+        return places
+
+    def _in_order(self, sql: Sql, device: int, places: Sequence[Place], now_s: float) -> Iterator[Row]:
+        """What of a device may be sent now, in row order; what cannot be named yet is passed over."""
+        passable = find_passable(places, self._gaps.get(device, {}), now_s)
+        self._gaps[device] = passable.gaps
+        for stream, (first, last) in passable.ranges:
+            yield from self._rows.of(sql, Run(stream, first, last, row_before(sql, stream, first)))
+
+
+def _aside(sql: Sql) -> Mapping[int, Ranges]:
+    """The states, by stream, of batches that others go before."""
+    found: dict[int, Ranges] = {}
+    for (runs,) in sql.execute("SELECT runs FROM batch WHERE aside").fetchall():
+        for run in runs_from(runs):
+            found[run.stream] = union(found.get(run.stream, ()), ((run.first, run.last),))
+    return found
