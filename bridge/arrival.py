@@ -8,7 +8,6 @@ import msgspec
 from readings.errors import PayloadError, TopicError
 from readings.health import Health, decode_health
 from readings.payload import (
-    CONTRACT,
     OFFLINE,
     ONLINE,
     Info,
@@ -52,17 +51,20 @@ class StateCame:
 
 @dataclass(frozen=True, slots=True)
 class InfoCame:
-    """A device was announced.
-
-    Attributes:
-        info: None when it speaks a contract later than ours.
-    """
+    """A device was announced; in words of a later contract than ours it has no fields for us."""
 
     device: DeviceKey
     stream: str
     contract: int
-    info: Info | None
+    info: Info
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InfoGone:
+    """A device's announcement was taken back: it is not there any more."""
+
+    device: DeviceKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ class RefusedMessage:
 Arrival = (
     StateCame
     | InfoCame
+    | InfoGone
     | JournalCame
     | AvailabilityCame
     | ProgramCame
@@ -155,6 +158,8 @@ def interpret(topic: str, payload: bytes, topics: Topics, *, retained: bool = Fa
     except TopicError as error:
         return RefusedMessage(topic, str(error), payload)
     if not payload:
+        if isinstance(place, DeviceTopic) and place.leaf is Leaf.INFO:
+            return InfoGone(place.key)
         return Nothing()
     try:
         if isinstance(place, ProgramTopic):
@@ -200,8 +205,7 @@ def _info(device: DeviceKey, payload: bytes) -> InfoCame:
         head = msgspec.json.decode(payload, type=_Announcement)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PayloadError(str(error)) from error
-    info = decode_info(payload) if head.contract <= CONTRACT else None
-    return InfoCame(device, head.stream, head.contract, info, payload)
+    return InfoCame(device, head.stream, head.contract, decode_info(payload), payload)
 
 
 def _is_online(payload: bytes) -> bool:

@@ -30,7 +30,7 @@ class Asker:
     def hear(self, arrival: Arrival) -> None:
         """A message that may say who reads what, and who is there."""
         match arrival:
-            case InfoCame(device, info=info) if info is not None:
+            case InfoCame(device, info=info):
                 self._asking.announce(device, info.poller)
             case ProgramCame(Program.POLLER, name, is_online):
                 self._asking.set_online(name, online=is_online)

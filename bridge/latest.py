@@ -112,6 +112,11 @@ class Latest:
             if early is not None:
                 device.take(early, info)
 
+    def withdraw(self, key: DeviceKey) -> None:
+        """A device's info was taken back: nobody is to see it any more. What is still said of it brings no values."""
+        with self._lock:
+            self._devices.pop(key, None)
+
     def offer(self, key: DeviceKey, state: DeviceState, *, retained: bool, now_ms: int, now: float) -> None:
         """A `state` message came."""
         with self._lock:

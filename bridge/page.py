@@ -9,7 +9,7 @@ from html import escape
 from bridge.cards import Moment, draw_card
 from bridge.figures import show_age, show_bytes, show_count, show_number
 from bridge.latest import DeviceView, PollerView, Snapshot
-from bridge.status import BridgeStatus
+from bridge.status import BridgeStatus, DeviceBacklog
 from bridge.style import ICONS, SCRIPT, STYLE
 from bridge.trace import Point
 from bridge.verdict import Verdict, judge_completeness
@@ -114,7 +114,7 @@ def _works(pollers: Iterable[PollerView], status: BridgeStatus, moment: Moment) 
             "not connected" if status.broker_trouble else "connected",
             [status.broker_trouble],
         ),
-        _store(status),
+        _store(status, moment),
         _receiver(status, moment),
     ]
     return (
@@ -155,29 +155,31 @@ def _report(health: Health, moment: Moment, *, runs: bool) -> Iterator[str]:
             yield show_count(total[name], one, many)
 
 
-def _store(status: BridgeStatus) -> str:
+def _store(status: BridgeStatus, moment: Moment) -> str:
     if status.store_trouble:
         return _part("Store", "off", "in trouble", [status.store_trouble])
-    rows = show_count(status.store_rows, "reading", "readings")
-    content = f"{rows}, {show_bytes(status.store_bytes)}" if status.store_rows else "Empty"
     behind = [
-        f"{key}: "
-        + ", ".join(
-            f"{show_number(number, 0)} {what}"
-            for number, what in (
-                (one.waiting, "wait"),
-                (one.missing, "not here yet"),
-                (one.given_up, "lost before they came here"),
-                (one.parked, "ahead of this clock"),
-                (one.quarantined, "values refused"),
-                (one.unreadable, "for a newer bridge"),
-            )
-            if number
-        )
+        f"{key}: {', '.join(words)}"
         for key, one in sorted(status.devices.items())
-        if one.waiting or one.missing or one.given_up or one.quarantined or one.unreadable
+        if (words := list(_behind(one, moment)))
     ]
-    return _part("Store", "on", "works", [content, *behind])
+    return _part("Store", "on", "works", [show_bytes(status.store_bytes), *behind])
+
+
+def _behind(backlog: DeviceBacklog, moment: Moment) -> Iterator[str]:
+    """What of one device is not with the receiver, and for how long."""
+    for number, what in (
+        (backlog.waiting, "wait"),
+        (backlog.missing, "not here yet"),
+        (backlog.given_up, "lost before they came here"),
+        (backlog.parked, "ahead of this clock"),
+        (backlog.quarantined, "values refused"),
+        (backlog.unreadable, "for a newer bridge"),
+    ):
+        if number:
+            yield f"{show_number(number, 0)} {what}"
+    if backlog.oldest_waiting_ms is not None:
+        yield f"the oldest of {show_age((moment.now_ms - backlog.oldest_waiting_ms) / 1000)} ago"
 
 
 def _receiver(status: BridgeStatus, moment: Moment) -> str:

@@ -64,7 +64,7 @@ class Report:
     def set_gauges(self) -> BridgeStatus:
         """Bring the gauges up to date, and hand on what they were taken from."""
         status = self._status()
-        oldest: list[int] = []
+        oldest: dict[str, int] = {}
         gauges = Counter[tuple[str, str]]()
         for device, backlog in status.devices.items():
             # Summed: a name is one device's in its poller, but may have been one of another kind before.
@@ -73,20 +73,26 @@ class Report:
                 ("bridge_states_missing", backlog.missing),
                 ("bridge_states_given_up", backlog.given_up),
                 ("bridge_states_parked", backlog.parked),
+                ("bridge_states_unreadable", backlog.unreadable),
                 ("bridge_samples_quarantined", backlog.quarantined),
             ):
                 gauges[gauge, device.name] += number
-            if backlog.oldest_waiting_ms is not None:
-                oldest.append(backlog.oldest_waiting_ms)
+            since_ms = self._wall_ms() if backlog.oldest_waiting_ms is None else backlog.oldest_waiting_ms
+            oldest[device.name] = min(since_ms, oldest.get(device.name, since_ms))
         for (gauge, name), number in gauges.items():
             self._tally.set(gauge, number, device=name)
-        age_ms = max(0, self._wall_ms() - min(oldest)) if oldest else 0
-        self._tally.set("bridge_oldest_waiting_seconds", age_ms / 1000)
-        self._tally.set("bridge_store_rows", status.store_rows)
+        for name, since_ms in oldest.items():
+            age_s = max(0, self._wall_ms() - since_ms) / 1000
+            self._tally.set("bridge_oldest_waiting_seconds", age_s, device=name)
         self._tally.set("bridge_store_bytes", status.store_bytes)
         self._tally.set("bridge_broker_connected", not status.broker_trouble)
         is_complete = not (
-            status.waiting or status.missing or status.given_up or status.quarantined or status.store_trouble
+            status.waiting
+            or status.missing
+            or status.given_up
+            or status.quarantined
+            or status.unreadable
+            or status.store_trouble
         )
         self._tally.set("bridge_data_complete", is_complete)
         return status

@@ -173,10 +173,10 @@ class Bridge:
         """The bridge's view of itself at this moment."""
         receiver, sender, store = self._settings.receiver, self._sender, self._store
         trouble = self._subscriber.store_trouble if self._subscriber is not None else ""
-        devices, rows, size = {}, 0, 0
+        devices, size = {}, 0
         if store is not None and self._database is not None:
             try:
-                devices, rows, size = store.backlog(), store.rows(), self._database.bytes_on_disk()
+                devices, size = store.backlog(), self._database.bytes_on_disk()
             except (StoreError, OSError) as error:
                 trouble = trouble or str(error)
         return BridgeStatus(
@@ -184,7 +184,6 @@ class Bridge:
             receiver="" if receiver is None else receiver.shown,
             last_answer="" if sender is None else sender.last_answer,
             last_sent_ms=None if sender is None else sender.last_sent_ms,
-            store_rows=rows,
             store_bytes=size,
             broker_trouble=self._broker_trouble(),
             store_trouble=trouble,

@@ -46,7 +46,6 @@ class BridgeStatus:
     receiver: str = ""
     last_answer: str = ""
     last_sent_ms: int | None = None
-    store_rows: int = 0
     store_bytes: int = 0
     broker_trouble: str = ""
     store_trouble: str = ""
@@ -70,6 +69,11 @@ class BridgeStatus:
     def parked(self) -> int:
         """States that lie too far ahead of this clock."""
         return sum(one.parked for one in self.devices.values())
+
+    @property
+    def unreadable(self) -> int:
+        """States that wait for a bridge of their contract."""
+        return sum(one.unreadable for one in self.devices.values())
 
     @property
     def quarantined(self) -> int:

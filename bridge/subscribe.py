@@ -9,6 +9,7 @@ from bridge.arrival import (
     AvailabilityCame,
     HealthCame,
     InfoCame,
+    InfoGone,
     JournalCame,
     Nothing,
     ProgramCame,
@@ -58,6 +59,9 @@ class Audience(Protocol):
 
     def announce(self, key: DeviceKey, info: Info) -> None:
         """A device's info came."""
+
+    def withdraw(self, key: DeviceKey) -> None:
+        """A device's info was taken back."""
 
     def offer(self, key: DeviceKey, state: DeviceState, *, retained: bool, now_ms: int, now: float) -> None:
         """A `state` message came."""
@@ -197,8 +201,10 @@ class Subscriber:
                     )
             case InfoCame(device, _, _, info, _):
                 kind = "info"
-                if info is not None:
-                    self._audience.announce(device, info)
+                self._audience.announce(device, info)
+            case InfoGone(device):
+                kind = "info"
+                self._audience.withdraw(device)
             case JournalCame():
                 kind = "journal"
             case AvailabilityCame(device, is_online):

@@ -47,11 +47,10 @@ def judge_completeness(
             "Readings cannot be stored here",
             f"{status.store_trouble}. The poller keeps them in its journal meanwhile.",
         )
-    unreadable = sum(one.unreadable for one in status.devices.values())
-    if unreadable:
+    if status.unreadable:
         return Verdict(
             "bad",
-            f"{show_count(unreadable, 'reading needs', 'readings need')} a newer bridge",
+            f"{show_count(status.unreadable, 'reading needs', 'readings need')} a newer bridge",
             "They speak a later version of the contract; they are kept, and sent once the bridge is updated.",
         )
     if not known:

@@ -1,7 +1,7 @@
 """Messages as a poller would publish them, for the tests of the bridge."""
 
 from bridge.arrival import Arrival, Identity, InfoCame, JournalCame, RefusedMessage, StateCame
-from readings.payload import CONTRACT, FieldInfo, Info, StreamRange, encode_info, encode_state
+from readings.payload import CONTRACT, FieldInfo, Info, StreamRange, decode_info, encode_info, encode_state
 from readings.reading import DeviceKey, DeviceState, Kind, Value
 
 METER = DeviceKey(Kind.METER, "wp")
@@ -30,7 +30,7 @@ def make_info(stream: str = "a", device: DeviceKey = METER, contract: int = CONT
 
 def info(stream: str = "a", device: DeviceKey = METER, contract: int = CONTRACT) -> InfoCame:
     made = make_info(stream, device, contract)
-    return InfoCame(device, stream, contract, made if contract <= CONTRACT else None, encode_info(made))
+    return InfoCame(device, stream, contract, decode_info(encode_info(made)), encode_info(made))
 
 
 def journal(*ranges: tuple[str, int, int], device: DeviceKey = METER) -> JournalCame:

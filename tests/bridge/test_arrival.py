@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.arrival import MAX_SEQ, Identity, InfoCame, RefusedMessage, StateCame, interpret
+from bridge.arrival import (
+    MAX_SEQ,
+    Identity,
+    InfoCame,
+    InfoGone,
+    Nothing,
+    RefusedMessage,
+    StateCame,
+    interpret,
+)
 from readings.payload import encode_info
 from readings.topics import Leaf, Topics
 from tests.bridge.states import METER, make_info
@@ -60,7 +69,7 @@ def test_a_later_contract_is_named_and_not_read():
     payload = encode_info(make_info(contract=2)).replace(b'"interval":5', b'"interval":"often"')
     came = meaning(payload, Leaf.INFO)
     assert isinstance(came, InfoCame)
-    assert (came.contract, came.stream, came.info) == (2, "a", None)
+    assert (came.contract, came.stream, came.info.title, came.info.fields) == (2, "a", "wp", {})
     assert isinstance(meaning(payload.replace(b'"contract":2', b'"contract":1'), Leaf.INFO), RefusedMessage)
 
 
@@ -80,6 +89,11 @@ def test_a_contract_that_there_cannot_be_is_refused(announced):
 def test_an_announcement_without_a_stream_is_refused():
     payload = encode_info(make_info()).replace(b'"stream":"a"', b'"stream":""')
     assert isinstance(meaning(payload, Leaf.INFO), RefusedMessage)
+
+
+@pytest.mark.parametrize("leaf", [Leaf.INFO, Leaf.STATE, Leaf.AVAILABILITY, Leaf.JOURNAL])
+def test_an_empty_payload_takes_a_message_back_and_with_the_announcement_the_device(leaf):
+    assert meaning(b"", leaf) == (InfoGone(METER) if leaf is Leaf.INFO else Nothing())
 
 
 def test_a_request_for_states_is_not_for_the_bridge():

@@ -170,9 +170,9 @@ def test_of_two_devices_that_claim_one_series_the_first_stands():
 def test_nobody_takes_the_bridges_own_names():
     field = FieldInfo(prefixes=("bridge",), labels={"device": "x"})
     text, _ = expose(
-        [(Kind.METER, "x", {"store_rows": field, "level": field}, {"store_rows": 1, "level": 2})]
+        [(Kind.METER, "x", {"store_bytes": field, "level": field}, {"store_bytes": 1, "level": 2})]
     )
-    assert "bridge_store_rows" not in text
+    assert "bridge_store_bytes" not in text
     assert 'bridge_level{device="x"} 2.0' in text
 
 
@@ -182,7 +182,7 @@ def test_nobody_takes_the_bridges_own_names():
         {"poller_from_the_future_total": [HealthSample({}, 1)]},
         {"poller_requests_total": [HealthSample({"bus": "a", "extra": "b"}, 1)]},
         {"poller_requests_total": [HealthSample({}, 1)]},
-        {"bridge_store_rows": [HealthSample({}, 1)]},
+        {"bridge_store_bytes": [HealthSample({}, 1)]},
         {"poller_requests_total": []},
     ],
 )

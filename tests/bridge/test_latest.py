@@ -146,6 +146,16 @@ def test_a_state_that_comes_before_its_info_waits_for_it():
     assert bus.view(30.001).absence is Absence.SILENT
 
 
+def test_a_device_whose_announcement_is_taken_back_is_not_shown_any_more():
+    bus = Bus()
+    bus.offer(state(), 0)
+    bus.latest.withdraw(KEY)
+    assert bus.latest.snapshot(0).devices == ()
+    bus.latest.withdraw(KEY)
+    bus.latest.announce(KEY, INFO)
+    assert bus.view(0).values == {}
+
+
 def test_a_later_contract_is_not_shown():
     bus = Bus()
     bus.offer(state(), 0)

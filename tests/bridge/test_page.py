@@ -25,7 +25,6 @@ SENT = BridgeStatus(
     receiver="http://prometheus:9090/api/v1/write",
     last_answer="204 No Content",
     last_sent_ms=NOON_MS - 2000,
-    store_rows=2412,
     store_bytes=3_400_000,
 )
 VOID = {"meta", "link", "br", "wbr"}
@@ -135,7 +134,6 @@ def backlog(**numbers: int) -> BridgeStatus:
         receiver=SENT.receiver,
         last_answer="503 Service Unavailable",
         last_sent_ms=NOON_MS - 420_000,
-        store_rows=30,
         store_bytes=90_000,
     )
 
@@ -331,13 +329,13 @@ def test_what_the_parts_of_the_way_say():
         "poller_journal_rows": [HealthSample({}, 1e400)],
     }
     house.latest.health(Program.POLLER, "poller", Health(name="poller", version="0.1.0", metrics=metrics))
-    text = house.page(backlog(waiting=20, missing=3)).text
+    text = house.page(backlog(waiting=20, missing=3, oldest_waiting_ms=NOON_MS - 600_000)).text
     for words in (
         "Version 0.1.0, runs for 2 h",
         "Its clock is not trusted yet",
         "12 readings rejected as implausible",
         "Broker connected",
-        "30 readings, 90 kB meter/wp: 20 wait, 3 not here yet",
+        "90 kB meter/wp: 20 wait, 3 not here yet, the oldest of 10 min ago",
         "Prometheus readings wait Last sent 7 min ago Last answer: 503 Service Unavailable",
         "/metrics /-/healthy /-/ready",
     ):

@@ -190,6 +190,27 @@ def test_too_large_requests_are_halved_and_the_size_is_remembered(world):
     assert world.quarantined() == []
 
 
+def test_after_an_hour_a_receiver_is_asked_again_how_large_a_request_may_be(world):
+    taken, sizes = world.post, []
+
+    def small(body: bytes, timeout_s: float) -> Outcome:
+        if samples := samples_of(body):
+            sizes.append((round(world.now_s, -2), len(samples)))
+        allowed = 300 if world.now_s < 50 else 2000
+        return TooLarge("413") if len(samples) > allowed else taken(body, timeout_s)
+
+    world.post = small
+    world.store.commit(ready(1000), NOON_MS)
+    for at, first, last in ((3000, 1001, 1501), (4000, 1501, 2501)):
+        states = [state(seq) for seq in range(first, last)]
+        world.events[at] = lambda states=states: world.store.commit(states, NOON_MS)
+    world.run(4100)
+    assert [size for at, size in sizes if at == 0] == [1000, 500, *[250] * 4]
+    assert [size for at, size in sizes if at == 3000] == [250, 250]
+    assert [size for at, size in sizes if at == 4000] == [1000]
+    assert sorted(world.kept) == list(range(1, 2501))
+
+
 def test_one_sample_that_is_too_large_alone_goes_to_quarantine(world):
     taken = world.post
     world.post = lambda body, timeout_s: (

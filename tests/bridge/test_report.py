@@ -1,5 +1,7 @@
 """What the bridge says of itself."""
 
+import pytest
+
 from bridge.report import Report
 from bridge.status import BridgeStatus, DeviceBacklog
 from readings.health import BRIDGE_HEALTH, Tally
@@ -30,3 +32,39 @@ def test_a_device_is_labelled_by_its_name_as_everywhere_else():
         ("bridge_states_missing", "wp"): 0,
         ("bridge_states_given_up", "wp"): 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("backlog", "is_complete"),
+    [
+        ({}, True),
+        ({"waiting": 1, "oldest_waiting_ms": 1000}, False),
+        ({"missing": 1}, False),
+        ({"given_up": 1}, False),
+        ({"quarantined": 1}, False),
+        ({"unreadable": 1}, False),
+    ],
+)
+def test_the_one_figure(backlog, is_complete):
+    status = BridgeStatus(devices={DeviceKey(Kind.METER, "wp"): DeviceBacklog(**backlog)})
+    tally = Tally(BRIDGE_HEALTH)
+    Report("b", topics=Topics("heating"), tally=tally, status=lambda: status, wall_ms=lambda: 0).set_gauges()
+    assert tally.value("bridge_data_complete") == is_complete
+
+
+def test_the_age_of_the_oldest_that_waits_is_told_of_each_device():
+    status = BridgeStatus(
+        devices={
+            DeviceKey(Kind.METER, "hall"): DeviceBacklog(waiting=1, oldest_waiting_ms=40_000),
+            DeviceKey(Kind.SENSOR, "hall"): DeviceBacklog(waiting=1, oldest_waiting_ms=70_000),
+            DeviceKey(Kind.METER, "wp"): DeviceBacklog(waiting=1, oldest_waiting_ms=98_500),
+            DeviceKey(Kind.METER, "idle"): DeviceBacklog(),
+        }
+    )
+    tally = Tally(BRIDGE_HEALTH)
+    report = Report(
+        "b", topics=Topics("heating"), tally=tally, status=lambda: status, wall_ms=lambda: 100_000
+    )
+    report.set_gauges()
+    ages = tally.samples()["bridge_oldest_waiting_seconds"]
+    assert {one.labels["device"]: one.value for one in ages} == {"hall": 60, "wp": 1.5, "idle": 0}

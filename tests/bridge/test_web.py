@@ -21,7 +21,7 @@ class Bridge:
         self.status = BridgeStatus()
         self.now = 0.0
         self.tally = Tally(BRIDGE_HEALTH)
-        self.tally.set("bridge_store_rows", 5)
+        self.tally.set("bridge_store_bytes", 5)
         self.web = Web(
             ("127.0.0.1", port),
             latest=Latest(),
@@ -67,7 +67,7 @@ def bridge(running):
     [
         ("/", 200, "text/html; charset=utf-8", b"Waiting for the first reading"),
         ("/?from=bookmark", 200, "text/html; charset=utf-8", b"<!DOCTYPE html>"),
-        ("/metrics", 200, "text/plain; version=0.0.4; charset=utf-8", b"\nbridge_store_rows 5.0\n"),
+        ("/metrics", 200, "text/plain; version=0.0.4; charset=utf-8", b"\nbridge_store_bytes 5.0\n"),
         ("/-/healthy", 200, "text/plain; charset=utf-8", b"The bridge runs.\n"),
         ("/-/ready", 200, "text/plain; charset=utf-8", b"Ready.\n"),
         ("/favicon.ico", 404, "text/plain; charset=utf-8", b"see / and /metrics"),
