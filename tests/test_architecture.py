@@ -23,6 +23,7 @@ PURE = {
     "poller/assemble.py",
     "poller/blocks.py",
     "poller/commissioning/diagnosis.py",
+    "poller/commissioning/fit.py",
     "poller/commissioning/seen.py",
     "poller/decimals.py",
     "poller/decode.py",

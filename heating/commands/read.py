@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import threading
 import time
@@ -9,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from heating.bus import ONE_PROGRAM, add_json, add_url, bus_at, connect, unit
-from heating.commands import Commands, positive
+from heating.commands import Commands, add_config, positive
 from heating.table import lay_out
 from poller.commissioning.diagnosis import diagnose
 from poller.commissioning.examine import examine
 from poller.commissioning.look import Look, look_at
 from poller.commissioning.seen import SeenField, see_fields
-from poller.config import BusSettings
+from poller.config import BusSettings, find_profiles
 from poller.device import Device
 from poller.errors import ProfileError
 from poller.plan import plan_device
@@ -45,6 +46,7 @@ def add(commands: Commands) -> None:
         help="look again so often: the filters need two or three looks",
     )
     add_json(read)
+    add_config(read)
     read.set_defaults(do=_read)
 
 
@@ -79,7 +81,7 @@ def _read(options: argparse.Namespace) -> int:
 
 
 def _device(options: argparse.Namespace) -> Device:
-    profile = load_profile(options.profile)
+    profile = load_profile(options.profile, find_profiles(options.config, os.environ))
     if profile.transport != "modbus":
         raise ProfileError(f"--profile: expected a Modbus device, {profile.name} reports by itself")
     return Device(

@@ -1,13 +1,14 @@
 """Asking around when a device does not answer: in another framing, at other speeds, as other units."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from poller.address import Address, NetworkAddress, SerialAddress
 from poller.blocks import FailureReason, RegisterBlock
 from poller.commissioning.diagnosis import Symptoms
 from poller.config import BusSettings
+from poller.points import Table
 from poller.transport import ReadError, Transport
 
 OTHER_LINES = (
@@ -17,6 +18,9 @@ OTHER_LINES = (
 """What devices leave their factories with, the most frequent first."""
 
 OTHER_UNITS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 33)
+
+ANY_REGISTER = RegisterBlock(Table.HOLDING, 0, 1, ())
+"""What every device answers, if only with a refusal."""
 
 TRY_S = 0.3
 """How long each answer may take here."""
@@ -68,6 +72,28 @@ def examine(
     if not failure.is_gateways and (other := _find_other(settings, block, unit, connect, try_s)) is not None:
         return replace(seen, works_at=other)
     return replace(seen, others=_find_units(settings, block, unit, connect, try_s))
+
+
+def find_other_line(
+    settings: BusSettings,
+    units: Iterable[int],
+    connect: Callable[[BusSettings], Transport],
+    *,
+    try_s: float = TRY_S,
+) -> tuple[Address, int] | None:
+    """The same line spoken to in another way, where one of these units answers there."""
+    units = tuple(units)
+    for address in _others(settings.address):
+        transport = connect(replace(settings, address=address))
+        for unit in units:
+            failure, _ = _ask(transport, ANY_REGISTER, unit, try_s)
+            if failure is None or failure.reason.shows_life:
+                transport.close()
+                return address, unit
+            if failure.reason is FailureReason.UNREACHABLE:
+                break
+        transport.close()
+    return None
 
 
 def _ask(
