@@ -1,5 +1,7 @@
 """The errors of the poller."""
 
+from enum import StrEnum
+
 
 class PollerError(Exception):
     """Base of every error that this package raises."""
@@ -39,3 +41,33 @@ class MessageError(PollerError):
 
 class FilterStateError(PollerError):
     """What the filters of an earlier run kept cannot be read."""
+
+
+class PageTrouble(StrEnum):
+    """Why the page of another program could not be read."""
+
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    STATUS = "status"
+    """The server answers that there is no such page, or that it cannot."""
+    REDIRECTS = "redirects"
+    COMPRESSED = "compressed"
+    """Nobody asked for that."""
+    TOO_LARGE = "too_large"
+    CUT_OFF = "cut_off"
+    """The connection ended before the page did."""
+    NOT_METRICS = "not_metrics"
+    NOTHING_KNOWN = "nothing_known"
+    """Metrics, but none of the names that are looked for, or all of them 0 because the exporter has just started."""
+    TWO_READERS = "two_readers"
+    """It shows a heat pump that a bus of this poller has already."""
+    MISTAKE = "mistake"
+    """One of this program."""
+
+
+class PageError(PollerError):
+    """The page of another program could not be read."""
+
+    def __init__(self, trouble: PageTrouble, text: str) -> None:
+        super().__init__(text)
+        self.trouble = trouble

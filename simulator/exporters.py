@@ -1,0 +1,120 @@
+"""The two services' pages on the air, for a house that runs."""
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+from simulator.devices import heat_pump_values
+from simulator.house_bus import SENSOR_LABELS, LiveHouse
+from simulator.pages import HeatPumpPage, SensorPage
+
+RENEWED_EVERY_S = 30
+"""Both services renew their figures so often."""
+
+
+class PageServer:
+    """Serves one page at /metrics/, to which /metrics redirects, as an application below FastAPI does.
+
+    Args:
+        render: Gives the page.
+        host: Where to listen.
+        port: Where to listen; 0 is any free port.
+    """
+
+    def __init__(self, render: Callable[[], bytes], *, host: str = "127.0.0.1", port: int = 0) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:  # the library's name
+                if self.path == "/metrics":
+                    self.send_response(307)
+                    self.send_header("location", f"http://{self.headers['Host']}/metrics/")
+                    self.send_header("content-length", "0")
+                    self.end_headers()
+                elif self.path == "/metrics/":
+                    body = render()
+                    self.send_response(200)
+                    self.send_header("content-type", "text/plain; version=0.0.4; charset=utf-8")
+                    self.send_header("content-length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                else:
+                    self.send_error(404)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the library's name
+                pass
+
+        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        """The page's address, as a scrape job names it."""
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}/metrics"
+
+
+class HouseExporters:
+    """What the two services show of a house.
+
+    Args:
+        house: The house.
+        wall_s: The wall clock, seconds since 1970 UTC.
+        renewed_every_s: How often they renew their figures.
+    """
+
+    def __init__(
+        self, house: LiveHouse, wall_s: Callable[[], float], *, renewed_every_s: float = RENEWED_EVERY_S
+    ) -> None:
+        self._house = house
+        self._wall_s = wall_s
+        self._every_s = renewed_every_s
+        self._lock = threading.Lock()
+        self._heat_pump, self._sensors = HeatPumpPage(), SensorPage()
+        self._renewed_s = -renewed_every_s
+
+    def heat_pump(self) -> bytes:
+        """lg_r290_service's page now."""
+        with self._lock:
+            self._renew()
+            return self._heat_pump.render()
+
+    def sensors(self) -> bytes:
+        """iot-api's page now."""
+        with self._lock:
+            self._renew()
+            return self._sensors.render()
+
+    def _renew(self) -> None:
+        now_s = self._wall_s()
+        if now_s - self._renewed_s < self._every_s:
+            return
+        self._renewed_s = now_s - now_s % self._every_s
+        values = {
+            name: value
+            for name, value in heat_pump_values(self._house.state()).items()
+            if isinstance(value, int | float)
+        }
+        # The service reads no compressor and no pump: it takes both from the operating mode.
+        runs = int(values["operating_mode"] in {1, 2})
+        values |= {"compressor_running": runs, "water_pump_running": runs}
+        values["temperature_delta_celsius"] = (
+            values["flow_temperature_celsius"] - values["return_temperature_celsius"]
+        )
+        self._heat_pump.set(values)
+        for name, readings in self._house.sensor_readings(now_s).items():
+            # Last seen is when the service wrote the value down, not when the sensor sent it.
+            seen = {**readings, "last_seen_timestamp": self._renewed_s}
+            self._sensors.set_sensor(SENSOR_LABELS[name], seen)
+        self._sensors.set_thermostat(self._house.thermostat_readings())

@@ -1,0 +1,115 @@
+"""The /metrics pages of the two services that houses of this kind have run so far: lg-r290-control and shelly-blu-ht.
+
+Same names, labels, help and neighbours as theirs: both use prometheus-client's default
+registry, so that each page shows its Python process too. That a gauge without labels shows
+0 before its first value, and the last one for ever, is theirs as well.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+from readings.reading import Kind
+from readings.vocabulary import VOCABULARY
+
+HEAT_PUMP_FIELDS = (
+    "flow_temperature_celsius",
+    "return_temperature_celsius",
+    "outdoor_temperature_celsius",
+    "target_temperature_celsius",
+    "power_state",
+    "compressor_running",
+    "water_pump_running",
+    "operating_mode",
+    "error_code",
+    "flow_rate_lpm",
+    "water_pressure_bar",
+    "temperature_delta_celsius",
+)
+SENSOR_FIELDS = ("temperature_celsius", "humidity_percent", "battery_percent", "last_seen_timestamp")
+THERMOSTAT_FIELDS = ("switch_state", "target_temperature_celsius", "current_temperature_celsius")
+OPERATING_MODE_HELP = "Operating mode (0=Standby, 1=Cooling, 2=Heating, 3=Auto)"
+"""The one help text that is not the vocabulary's."""
+SENSOR_LABEL_NAMES = ("device_id", "gateway_id", "sensor_id", "sensor_name")
+
+
+class HeatPumpPage:
+    """lg_r290_service's page."""
+
+    def __init__(self) -> None:
+        self._registry = _with_process()
+        self._gauges = _gauges(self._registry, Kind.HEATPUMP, HEAT_PUMP_FIELDS)
+
+    def set(self, values: Mapping[str, float]) -> None:
+        """Take over what the heat pump's monitor wrote down; what it has no value for stays."""
+        for name, gauge in self._gauges.items():
+            if name in values:
+                gauge.set(values[name])
+
+    def render(self) -> bytes:
+        """The page."""
+        return generate_latest(self._registry)
+
+
+class SensorPage:
+    """iot-api's page: sensors, the thermostat, and what the service counts of itself."""
+
+    def __init__(self) -> None:
+        self._registry = _with_process()
+        self._sensors = _gauges(self._registry, Kind.SENSOR, SENSOR_FIELDS, SENSOR_LABEL_NAMES)
+        self._thermostat = _gauges(self._registry, Kind.THERMOSTAT, THERMOSTAT_FIELDS)
+        self._requests = Counter(
+            "api_requests_total", "Total API requests", ["method", "endpoint"], registry=self._registry
+        )
+        self._durations = Histogram(
+            "api_request_duration_seconds", "API request duration", registry=self._registry
+        )
+
+    def set_sensor(self, labels: Mapping[str, str], values: Mapping[str, float]) -> None:
+        """A sensor's newest values."""
+        for name, gauge in self._sensors.items():
+            if name in values:
+                gauge.labels(**labels).set(values[name])
+
+    def set_thermostat(self, values: Mapping[str, float]) -> None:
+        """How the thermostat stands."""
+        for name, gauge in self._thermostat.items():
+            if name in values:
+                gauge.set(values[name])
+
+    def render(self) -> bytes:
+        """The page; being asked for it counts."""
+        self._requests.labels(method="GET", endpoint="/metrics").inc()
+        self._durations.observe(0.012)
+        return generate_latest(self._registry)
+
+
+def _with_process() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+def _gauges(
+    registry: CollectorRegistry, kind: Kind, fields: Sequence[str], labels: Sequence[str] = ()
+) -> dict[str, Gauge]:
+    return {
+        name: Gauge(
+            f"{kind}_{name}",
+            OPERATING_MODE_HELP if name == "operating_mode" else VOCABULARY[kind][name].description,
+            labels,
+            registry=registry,
+        )
+        for name in fields
+    }
