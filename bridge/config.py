@@ -65,6 +65,8 @@ class BridgeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     poller: Any = None
     bus: Any = None
     device: Any = None
+    imports: Any = msgspec.field(name="import", default=None)
+    rule: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,11 @@ from poller.errors import AddressError, ProfileError, RefusedDeviceError
 from poller.plan import plan_device
 from poller.profile import Field, load_profile
 from poller.roster import MOST_SERIES, Roster
+from poller.sources.exporter import ImportSettings
+from poller.sources.imports import ImportTable, keep_one_reader, read_import
+from poller.sources.rule_file import read_rule
+from poller.sources.rule_tables import RuleTable
+from poller.sources.rules import Rule
 from readings.errors import ReadingsError, SettingsError
 from readings.reading import DeviceKey
 from readings.settings import MqttSettings, find_ca, load
@@ -86,6 +91,8 @@ class PollerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     poller: PollerTable = PollerTable()
     bus: tuple[BusTable, ...] = ()
     device: tuple[DeviceTable, ...] = ()
+    imports: tuple[ImportTable, ...] = msgspec.field(name="import", default=())
+    rule: tuple[RuleTable, ...] = ()
     bridge: Any = None
     remote_write: Any = None
 
@@ -123,6 +130,8 @@ class PollerSettings:
     devices: tuple[Device, ...]
     max_series: int = MOST_SERIES
     profiles: Path | None = None
+    imports: tuple[ImportSettings, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
 
 def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
@@ -143,6 +152,11 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         _refuse_twins("device", "name", [one.name for one in file.device])
         _refuse_twins("device", "unit", [f"unit {one.unit} on bus {one.bus}" for one in file.device])
         refuse_conflicts(devices)
+        imports = tuple(read_import(one, f"import[{place}]") for place, one in enumerate(file.imports))
+        _refuse_twins("import", "url", [one.url for one in imports])
+        imports = keep_one_reader(imports, devices)
+        rules = tuple(read_rule(one, f"rule[{place}]") for place, one in enumerate(file.rule))
+        _refuse_twins("rule", "name", [one.name for one in rules])
         ca = find_ca(file.mqtt.ca, path.parent, "mqtt.ca")
     except (ReadingsError, ProfileError) as error:
         raise SettingsError(f"{path}: {error}") from error
@@ -156,6 +170,8 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         buses=buses,
         devices=devices,
         max_series=file.poller.max_series,
+        imports=imports,
+        rules=rules,
     )
 
 

@@ -35,8 +35,43 @@ class RefusedDeviceError(PollerError):
         self.reason = reason
 
 
+class PatternError(PollerError):
+    """A topic pattern or a path in JSON is written wrongly."""
+
+
+class MessageTrouble(StrEnum):
+    """Why a message of somebody else was refused, in part or as a whole."""
+
+    UNEXPECTED = "unexpected"
+    TOO_LARGE = "too_large"
+    NOT_JSON = "not_json"
+    NOT_TEXT = "not_text"
+    WHERE = "where"
+    """It lacks what the rule expects in each message."""
+    VALUE = "value"
+    """A field is neither a number nor a known word."""
+    AMBIGUOUS = "ambiguous"
+    """The place of a field is there more than once."""
+    TIME = "time"
+    """No time where it should be, or none that says when it was."""
+    PART = "part"
+    """The text that should name the device is not there."""
+    NAME = "name"
+    """A device cannot be called so."""
+    LIMIT = "limit"
+    """More devices than one rule may make."""
+    MEMORY = "memory"
+    """What an earlier run knew."""
+    MISTAKE = "mistake"
+    """One of this program."""
+
+
 class MessageError(PollerError):
     """What somebody else published is not what its source makes readings of; the text says why."""
+
+    def __init__(self, text: str, reason: MessageTrouble = MessageTrouble.UNEXPECTED) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class FilterStateError(PollerError):

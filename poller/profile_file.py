@@ -154,7 +154,8 @@ def _check_rules(name: str, rules: Rules, point: Point | None) -> None:
         raise ProfileError(f"{name}.resolution: expected the device's smallest step, garbage is smaller")
     if rules.kind == "energy" and rules.max_power_kw is None:
         raise ProfileError(f"{name}.max_power_kw: expected the power in kW that this count can follow")
-    if rules.kind == "power" and rules.low is None:
+    # A message that says 0 is no broken answer, and may be the last one for hours.
+    if rules.kind == "power" and rules.low is None and point is not None:
         raise ProfileError(f"{name}.low: expected the power below which a reading must come twice")
     if rules.live_when is not None and rules.possible is None:
         raise ProfileError(f"{name}.live_when: expected `possible` beside it")

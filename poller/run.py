@@ -23,6 +23,8 @@ from poller.loop import BusWorker
 from poller.publish import Publisher, will
 from poller.recorder import Limits, Recorder
 from poller.sources import MessageSource, Source
+from poller.sources.imported import Imported
+from poller.sources.rules import RuleSource
 from poller.switchboard import Switchboard
 from poller.trackers import Arrival, Trackers
 from poller.transport import Transport
@@ -90,11 +92,13 @@ class Poller:
         monotonic: Callable[[], float] = time.monotonic,
         hangs_after_s: float = HANGS_AFTER_S,
     ) -> None:
+        self.tally = Tally(POLLER_HEALTH)
+        sources = (*sources, *(Imported(one, self.tally) for one in settings.imports))
+        message_sources = (*message_sources, *map(RuleSource, settings.rules))
         devices = (*settings.devices, *(device for source in sources for device in source.devices))
         refuse_conflicts(devices)
         clock = self._clock = clock or MachineClock()
         stream = secrets.token_hex(4)
-        self.tally = Tally(POLLER_HEALTH)
         self.tally.set("poller_build_info", 1, version=VERSION)
         self._stopping = threading.Event()
         self._monotonic = monotonic

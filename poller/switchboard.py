@@ -9,7 +9,7 @@ import msgspec
 
 from poller.assemble import Report
 from poller.device import Device
-from poller.errors import MessageError
+from poller.errors import MessageError, MessageTrouble
 from poller.listening import Incoming
 from poller.sources import Heard, MessageSource
 from poller.walltime import WallTime
@@ -24,7 +24,7 @@ waited there while nobody knew the time could not be told from what happens now.
 
 ASK_EVERY_S = 1.0
 SAY_EVERY_S = 60.0
-"""How often a message that is refused is worth a line in the log."""
+"""How often a message that is refused is worth a line in the log, for each source and reason."""
 
 FILTERS = "/filters"
 """The memory of what the broker was asked for; no source has such a name."""
@@ -87,7 +87,7 @@ class Switchboard:
         self._earlier: tuple[str, ...] = ()
         self._has_news = False
         self._ask_due = 0.0
-        self._say_due = float("-inf")
+        self._say_due: dict[tuple[str, str], float] = {}
 
     def restore(self, memories: Mapping[str, bytes]) -> Iterator[Device]:
         """Let the sources begin with what they knew; give the devices that they speak for."""
@@ -173,32 +173,33 @@ class Switchboard:
                 self._written[name] = content
 
     def _ask_source(self, source: MessageSource, heard: Heard) -> list[tuple[Device, Report]]:
+        """What a source makes of a message; what it gave before it met something wrong holds."""
+        reports: list[tuple[Device, Report]] = []
+        result = "taken"
         try:
-            reports = list(source.hear(heard))
+            for device, report in source.hear(heard):
+                reports.append((device, report if heard.is_live else replace(report, is_live=False)))
         except MessageError as error:
-            self._refuse(source, heard, error, at_fault=None)
-            return []
+            result = "refused"
+            self._refuse(source, heard, error.reason, error)
         except Exception as error:  # noqa: BLE001  # the broker would bring the message again, to every next run
-            self._refuse(source, heard, error, at_fault=error)
-            return []
-        self._has_news = True
-        self._tally.count("poller_messages_heard_total", source=source.name, result="taken")
-        if heard.is_live:
-            return reports
-        return [(device, replace(report, is_live=False)) for device, report in reports]
+            result = "refused"
+            self._refuse(source, heard, MessageTrouble.MISTAKE, error)
+        self._has_news = self._has_news or bool(reports) or result == "taken"
+        self._tally.count("poller_messages_heard_total", source=source.name, result=result)
+        return reports
 
-    def _refuse(
-        self, source: MessageSource, heard: Heard, error: Exception, *, at_fault: Exception | None
-    ) -> None:
-        self._tally.count("poller_messages_heard_total", source=source.name, result="refused")
-        if heard.at >= self._say_due:
-            self._say_due = heard.at + SAY_EVERY_S
+    def _refuse(self, source: MessageSource, heard: Heard, reason: MessageTrouble, error: Exception) -> None:
+        self._tally.count("poller_messages_refused_total", source=source.name, reason=reason)
+        if heard.at >= self._say_due.get((source.name, reason), heard.at):
+            self._say_due[source.name, reason] = heard.at + SAY_EVERY_S
+            is_mistake = not isinstance(error, MessageError)
             _log.warning(
-                "%s: %r is not understood: %r" if at_fault else "%s: %r: %s",
+                "%s: %r is not understood: %r" if is_mistake else "%s: %r: %s",
                 source.name,
                 heard.topic[:200],
                 error,
-                exc_info=at_fault,
+                exc_info=error if is_mistake else None,
             )
 
 

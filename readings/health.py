@@ -109,6 +109,13 @@ POLLER_HEALTH = _rows(
         "Reports of devices that were not taken in, by reason: name, series, limit",
         ("reason",),
     ),
+    HealthMetric(
+        "poller_messages_refused_total",
+        "counter",
+        "Messages of others that were refused, in part or as a whole, by reason",
+        ("source", "reason"),
+    ),
+    HealthMetric(
         "poller_page_reads_total",
         "counter",
         "Reads of imported pages by what came of them; `read` is good",

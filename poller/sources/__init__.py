@@ -9,12 +9,14 @@ judged elsewhere, by the devices' interval.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from poller.assemble import Report
 from poller.device import Device
+from poller.sources.heard import Heard
 from readings.broker import Message
+
+__all__ = ["Heard", "MessageSource", "Source"]
 
 
 class Source(Protocol):
@@ -30,25 +32,6 @@ class Source(Protocol):
         `emit` takes a report at the moment of its arrival and never waits. A
         device that it sees for the first time takes part from then on.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A message that somebody published.
-
-    Attributes:
-        retained: It lay at the broker; it did not just happen.
-        is_live: It came when it was published; neither retained, nor kept while the poller was away.
-        at: When it came, seconds of the monotonic clock.
-        wall_ms: The same, milliseconds since 1970 UTC; `None` while the clock is not trusted.
-    """
-
-    topic: str
-    payload: bytes
-    retained: bool
-    is_live: bool
-    at: float
-    wall_ms: int | None
 
 
 class MessageSource(Protocol):

@@ -134,6 +134,7 @@ class Exporter:
             fields=profile.choose(),
             interval_s=self._settings.silence_s / 2 if is_sensor else self._settings.interval_s,
             labels=labels,
+            origin=f"import {self._settings.page}",
         )
 
 

@@ -11,7 +11,7 @@ from poller.__main__ import main
 from poller.address import EXPECTED, NetworkAddress, SerialAddress
 from poller.config import BusSettings, read_config, refuse_conflicts
 from poller.device import Device, describe_device
-from poller.profile import load_profile
+from poller.profile import load_profile, profile_names
 from readings.errors import SettingsError
 from readings.reading import DeviceKey, Kind
 from tests.conftest import needs
@@ -181,7 +181,7 @@ MISTAKES = [
     (
         'profile = "wago-879"',
         'profile = "wago-978"',
-        "device[0].profile: no profile 'wago-978': expected one of lg-r290, shelly-blu-ht, thermostat, wago-879",
+        f"device[0].profile: no profile 'wago-978': expected one of {', '.join(profile_names())}",
     ),
     (
         'profile = "wago-879"',
