@@ -152,10 +152,12 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         _refuse_twins("device", "name", [one.name for one in file.device])
         _refuse_twins("device", "unit", [f"unit {one.unit} on bus {one.bus}" for one in file.device])
         refuse_conflicts(devices)
-        imports = tuple(read_import(one, f"import[{place}]") for place, one in enumerate(file.imports))
+        imports = tuple(
+            read_import(one, f"import[{place}]", folder) for place, one in enumerate(file.imports)
+        )
         _refuse_twins("import", "url", [one.url for one in imports])
         imports = keep_one_reader(imports, devices)
-        rules = tuple(read_rule(one, f"rule[{place}]") for place, one in enumerate(file.rule))
+        rules = tuple(read_rule(one, f"rule[{place}]", folder) for place, one in enumerate(file.rule))
         _refuse_twins("rule", "name", [one.name for one in rules])
         ca = find_ca(file.mqtt.ca, path.parent, "mqtt.ca")
     except (ReadingsError, ProfileError) as error:

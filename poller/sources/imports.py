@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -43,8 +44,13 @@ class ImportTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     titles: dict[str, str] = {}
 
 
-def read_import(table: ImportTable, place: str) -> ImportSettings:
+def read_import(table: ImportTable, place: str, folder: Path | None = None) -> ImportSettings:
     """What the table means.
+
+    Args:
+        table: The table.
+        place: What it is called in a message about a mistake.
+        folder: The user's own profiles.
 
     Raises:
         SettingsError: The text names the key and what was expected.
@@ -54,7 +60,7 @@ def read_import(table: ImportTable, place: str) -> ImportSettings:
     profiles: dict[Kind, Profile] = {}
     for name in table.profiles:
         try:
-            profile = load_profile(name)
+            profile = load_profile(name, folder)
         except ProfileError as error:
             raise SettingsError(f"{place}.profiles: {error}") from error
         if profile.transport != "messages":

@@ -1,6 +1,7 @@
 """From `[[rule]]` in the configuration file to a rule that is checked."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path as FilePath
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -35,13 +36,18 @@ SENSOR_LABELS: Mapping[str, str] = {
 """Sensors have these four labels, whoever brings them."""
 
 
-def read_rule(table: RuleTable, place: str) -> Rule:
+def read_rule(table: RuleTable, place: str, folder: FilePath | None = None) -> Rule:
     """What the table means.
+
+    Args:
+        table: The table.
+        place: What it is called in a message about a mistake.
+        folder: The user's own profiles.
 
     Raises:
         SettingsError: The text names the key and what was expected.
     """
-    profile = _profile(table, place)
+    profile = _profile(table, place, folder)
     fields = {
         name: _field_rule(
             name, FieldRuleTable(path=one) if isinstance(one, str) else one, table, profile, place
@@ -72,9 +78,9 @@ def read_rule(table: RuleTable, place: str) -> Rule:
     )
 
 
-def _profile(table: RuleTable, place: str) -> Profile:
+def _profile(table: RuleTable, place: str, folder: FilePath | None) -> Profile:
     try:
-        profile = load_profile(table.profile or PROFILES[table.kind])
+        profile = load_profile(table.profile or PROFILES[table.kind], folder)
     except ProfileError as error:
         raise SettingsError(f"{place}.profile: {error}") from error
     if profile.transport != "messages" or profile.kind is not table.kind:
