@@ -153,7 +153,7 @@ def test_what_reports_by_itself_has_no_addresses():
 
 
 def test_a_profile_that_is_none_names_those_there_are():
-    with pytest.raises(ProfileError, match="expected one of lg-r290, shelly-blu-ht, thermostat, wago-879"):
+    with pytest.raises(ProfileError, match=f"expected one of {', '.join(profile_names())}"):
         load_profile("nilan")
 
 
