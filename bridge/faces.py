@@ -34,6 +34,7 @@ FACES: Mapping[Kind, Face] = MappingProxyType(
             "power_total_kw",
             (
                 "energy_total_kwh",
+                "energy_import_total_kwh",
                 "power_L1_kw",
                 "power_L2_kw",
                 "power_L3_kw",

@@ -21,7 +21,7 @@ from readings.reading import Kind
 from readings.settings import describe
 
 __all__ = [
-    "DefaultsTable", "Encoding", "Field", "Point", "PointTable", "Profile", "ProfileTable", "Rules", "Table",
+    "DefaultsTable", "Encoding", "Field", "Point", "PointTable", "Profile", "ProfileError", "ProfileTable", "Rules", "Table",
     "TextTable", "WordOrder", "load_profile", "parse_profile", "profile_names",
 ]  # fmt: skip
 
@@ -177,8 +177,14 @@ def _read(file: _File, folder: Path | None, below: tuple[_File, ...] = ()) -> di
     if base in below or base == file:
         raise ProfileError(f"{file.where}: extends: {other!r} is made of this file itself")
     inherited = _read(base, folder, (*below, file))
-    _make(base, inherited)  # what is wrong there is said with that file's name
+    known = _make(base, inherited).fields  # what is wrong there is said with that file's name
+    if unknown := [name for name in _texts(tables.get("without")) if name not in known]:
+        raise ProfileError(f"{file.where}: without: {unknown[0]!r} is not a field of {other}")
     return extend(inherited, tables)
+
+
+def _texts(names: Any) -> list[str]:
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def _make(file: _File, tables: dict[str, Any]) -> Profile:

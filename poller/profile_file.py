@@ -69,6 +69,7 @@ class ProfileTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     sources: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     status: Literal["known", "untested"] = "known"
     extends: str | None = None
+    without: tuple[str, ...] = ()
     replaces: bool = False
     base: Literal[0, 1] = 0
     transport: Literal["modbus", "messages"] = "modbus"

@@ -5,7 +5,7 @@ from typing import Any
 
 from poller.errors import ProfileError
 
-OWN = ("extends", "replaces", "status", "base")
+OWN = ("extends", "without", "replaces", "status", "base")
 """Keys that say something of one file alone, and are not taken over."""
 
 
@@ -31,7 +31,7 @@ def extend(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The tables of one file over those of another.
 
     A key counts that the file has itself. Of `[defaults]`, of each text and of each field it says
-    only what differs. Its sources stand before the other's, whose addresses it uses.
+    only what differs; what the device lacks (`without`) is left out. Its sources stand before the other's, whose addresses it uses.
 
     >>> extend({"fields": {"power_kw": {"address": 1, "scale": 2}}}, {"fields": {"power_kw": {"scale": 3}}})
     {'fields': {'power_kw': {'address': 1, 'scale': 3}}}
@@ -45,6 +45,10 @@ def extend(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
             merged[table] = _over(before, now)
             if isinstance(now, dict):
                 merged[table] |= {name: _over(before.get(name, {}), keys) for name, keys in now.items()}
+    if isinstance(own.get("without"), list) and isinstance(merged.get("fields"), dict):
+        merged["fields"] = {
+            name: keys for name, keys in merged["fields"].items() if name not in own["without"]
+        }
     if isinstance(own.get("sources"), list):
         merged["sources"] = list(dict.fromkeys([*own["sources"], *base.get("sources", ())]))
     return merged

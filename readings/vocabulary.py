@@ -141,6 +141,24 @@ def _heatpump() -> Iterator[Quantity]:
             "Room temperature setpoint, circuit 2",
         ),
         (
+            "dhw_charging_temperature_celsius",
+            "Hot water charging",
+            "Temperature of the hot water being charged",
+        ),
+        ("buffer_temperature_celsius", "Buffer", "Buffer tank temperature"),
+        ("buffer_target_temperature_celsius", "Buffer target", "Buffer tank setpoint"),
+        (
+            "source_in_temperature_celsius",
+            "Source in",
+            "Heat source temperature before the heat pump (brine, water)",
+        ),
+        (
+            "source_out_temperature_celsius",
+            "Source out",
+            "Heat source temperature after the heat pump (brine, water)",
+        ),
+        ("hot_gas_temperature_celsius", "Hot gas", "Refrigerant temperature after the compressor"),
+        (
             "evaporator_in_temperature_celsius",
             "Evaporator in",
             "Refrigerant temperature before the evaporator",
@@ -166,6 +184,11 @@ def _heatpump() -> Iterator[Quantity]:
         "water_pressure_bar", "Water pressure", "Water system pressure in bar", "bar", "measurement", 1
     )
     yield Quantity("error_code", "Error code", "Error code (0=no error)")
+    yield Quantity(
+        "electric_power_kw", "Power taken", "Electrical power that the heat pump takes", "kW", "power", 3
+    )
+    yield Quantity("heat_heating_kwh", "Heat for heating", "Heat delivered for heating", "kWh", "energy", 1)
+    yield Quantity("heat_dhw_kwh", "Heat for hot water", "Heat delivered for hot water", "kWh", "energy", 1)
     yield Quantity("compressor_speed_hz", "Compressor speed", "Compressor speed", "Hz", "measurement", 0)
     for name, short, description in (
         ("operating_mode", "Operating mode", "What the outdoor unit does"),

@@ -5,11 +5,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
+from poller.profile import Profile, ProfileError, load_profile
 from simulator.gateway import Gateway
-from simulator.house_bus import HEAT_PUMP_UNIT, METER_UNIT, LiveHouse, house_bus, house_gateway
+from simulator.house_bus import HEAT_PUMP_UNIT, METER_UNIT, LiveHouse, house_bus
 from simulator.serial_line import SerialLine
 
 
@@ -17,7 +19,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM."""
     options = _parse(arguments)
     house = LiveHouse(start_s=time.time(), monotonic=time.monotonic, speed=options.speed, seed=options.seed)
-    line = _make_line(options, house)
+    try:
+        profiles = (
+            None
+            if options.profile is None
+            else {options.unit: load_profile(options.profile, options.profiles)}
+        )
+    except ProfileError as error:
+        print(error, file=sys.stderr)
+        return 2
+    line = _make_line(options, house, profiles)
     try:
         line.start()
     except OSError as error:
@@ -28,10 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: ended.set())
     where = line.path if isinstance(line, SerialLine) else f"{line.address[0]}:{line.address[1]}"
     framing = "rtu" if isinstance(line, SerialLine) else options.framing
+    there = (
+        f"unit {METER_UNIT} is a WAGO 879 meter, unit {HEAT_PUMP_UNIT} an LG R290 heat pump"
+        if profiles is None
+        else f"unit {options.unit} fits {options.profile}"
+    )
     print(
-        f"Modbus {framing} on {where}, {options.baud} baud:"
-        f" unit {METER_UNIT} is a WAGO 879 meter, unit {HEAT_PUMP_UNIT} an LG R290 heat pump;"
-        f" time runs {options.speed:g} times as fast",
+        f"Modbus {framing} on {where}, {options.baud} baud: {there}; time runs {options.speed:g} times as fast",
         flush=True,
     )
     ended.wait()
@@ -39,15 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _make_line(options: argparse.Namespace, house: LiveHouse) -> Gateway | SerialLine:
+def _make_line(
+    options: argparse.Namespace, house: LiveHouse, profiles: Mapping[int, Profile] | None
+) -> Gateway | SerialLine:
+    framing: Literal["tcp", "rtu"] = "tcp" if options.framing == "tcp" and options.serial is None else "rtu"
+    bus = house_bus(house, framing=framing, baud=options.baud, profiles=profiles)
     if options.serial is not None:
-        return SerialLine(
-            house_bus(house, framing="rtu", baud=options.baud), options.serial, seed=options.seed
-        )
+        return SerialLine(bus, options.serial, seed=options.seed)
     host, port = options.listen
-    return house_gateway(
-        house, framing=options.framing, host=host, port=port, baud=options.baud, seed=options.seed
-    )
+    return Gateway(bus, host=host, port=port, seed=options.seed)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -60,6 +74,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--baud", type=int, default=9600, help="0 answers at once")
     parser.add_argument("--speed", type=float, default=1.0, help="house seconds per second")
     parser.add_argument("--seed", type=int, default=0, help="another house")
+    parser.add_argument(
+        "--profile", metavar="NAME", help="one device that fits this profile instead of the house's two"
+    )
+    parser.add_argument("--profiles", type=Path, metavar="FOLDER", help="where profiles of your own are")
+    parser.add_argument(
+        "--unit", type=int, default=1, choices=range(1, 248), metavar="UNIT", help="that device's unit id"
+    )
     return parser.parse_args(arguments)
 
 

@@ -30,6 +30,8 @@ class Device:
         values: Gives every point's value; called on the gateway's thread.
         turnaround_s: How long it thinks before it answers.
         strict: Whether addresses without a point are illegal even between points.
+        max_registers: The longest request that it answers.
+        multiple_of: It answers requests for a multiple of so many registers.
     """
 
     def __init__(
@@ -39,14 +41,24 @@ class Device:
         *,
         turnaround_s: float = 0.0,
         strict: bool = False,
+        max_registers: int = _MAX_REGISTERS,
+        multiple_of: int = 1,
     ) -> None:
         self.turnaround_s = turnaround_s
+        self._max_registers = max_registers
+        self._multiple_of = multiple_of
         self._map = RegisterMap(points, strict=strict)
         self._values = values
 
     def fields(self, table: Table, address: int, count: int) -> frozenset[str]:
         """The points that a request reads, whole."""
         return frozenset(point.name for point in self._map.points(table, address, count))
+
+    def takes(self, table: Table, count: int) -> bool:
+        """Whether it answers requests of this length."""
+        if table.holds_bits:
+            return 1 <= count <= _MAX_BITS
+        return 1 <= count <= self._max_registers and count % self._multiple_of == 0
 
     def answer(self, table: Table, address: int, count: int) -> tuple[Answer, int]:
         """The answer to a request, and the word after it (0 where there is none).
@@ -189,7 +201,7 @@ class Bus:
         if table is None:
             return exception_pdu(request.function, ILLEGAL_FUNCTION), {}
         address, count = request.span
-        if len(request.pdu) != 5 or not 1 <= count <= (_MAX_BITS if table.holds_bits else _MAX_REGISTERS):
+        if len(request.pdu) != 5 or not device.takes(table, count):
             return exception_pdu(request.function, ILLEGAL_VALUE), {}
         try:
             answer, following = device.answer(table, address, count)

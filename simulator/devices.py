@@ -1,5 +1,9 @@
-"""What the simulated house's two Modbus devices hold: field by field, from the house's state."""
+"""What the simulated house's Modbus devices hold: field by field, from the house's state."""
 
+import math
+from collections.abc import Mapping
+
+from poller.profile import Field, Profile
 from simulator.house import HouseState
 from simulator.meter import Channels
 from simulator.registers import Value
@@ -7,8 +11,39 @@ from simulator.registers import Value
 _CHANNELS = ("total", "L1", "L2", "L3")
 
 
+def profile_values(profile: Profile, house: HouseState) -> Mapping[str, Value]:
+    """Whatever a profile has an address of, as its device would hold it in this house.
+
+    What the house does not know, a quantity of the profile's own, moves a little in the middle of its range.
+    """
+    known = {"meter": meter_values, "heatpump": heat_pump_values}.get(profile.kind, lambda _: {})(house)
+    values = {
+        name: known[name] if name in known else _invented(one, house)
+        for name, one in profile.fields.items()
+        if one.point is not None
+    }
+    number = house.meter.serial_number
+    return values | {
+        name: number if point.encoding == "hex" else number[: 2 * point.registers]
+        for name, point in profile.identity.items()
+    }
+
+
+def _invented(field: Field, house: HouseState) -> Value:
+    if field.words:
+        return int(next(iter(field.words)))
+    match field.rules.kind:
+        case "bit":
+            return 0
+        case "energy":
+            return house.meter.active.imported[0]
+        case _:
+            low, high = field.rules.range or (0, 1)
+            return (low + high) / 2 + (high - low) / 1000 * math.sin(house.time_s / 600)
+
+
 def meter_values(house: HouseState) -> dict[str, Value]:
-    """Every field of the profile wago-879, and its serial number. All energy is tariff 1's."""
+    """Every field of a meter, and its serial number. All energy is tariff 1's."""
     meter = house.meter
     flow = meter.flow
     voltage = (sum(flow.voltage_v) / 3, *flow.voltage_v)
@@ -43,7 +78,7 @@ def meter_values(house: HouseState) -> dict[str, Value]:
 
 
 def heat_pump_values(house: HouseState) -> dict[str, Value]:
-    """Every field of the profile lg-r290. `None` is a sensor that is not connected."""
+    """Every field of a heat pump. `None` is a sensor that is not connected."""
     return {
         "power_state": 1,
         "water_pump_running": house.pump_runs,
@@ -66,6 +101,15 @@ def heat_pump_values(house: HouseState) -> dict[str, Value]:
         "flow_temperature_c2_celsius": None,
         "room_temperature_c2_celsius": None,
         "energy_state": 0,
+        "dhw_charging_temperature_celsius": None,
+        "buffer_temperature_celsius": house.buffer_c,
+        "buffer_target_temperature_celsius": round(house.target_flow_c),
+        "source_in_temperature_celsius": 8.0,
+        "source_out_temperature_celsius": 4.5 if house.compressor_runs else 8.0,
+        "hot_gas_temperature_celsius": house.flow_c + (30.0 if house.compressor_runs else 0.0),
+        "electric_power_kw": max(0.0, house.meter.flow.power[0]),
+        "heat_heating_kwh": 3.5 * house.meter.active.imported[0],
+        "heat_dhw_kwh": 0.5 * house.meter.active.imported[0],
         "evaporator_in_temperature_celsius": house.outdoor_c - (8.0 if house.compressor_runs else 0.0),
         "evaporator_out_temperature_celsius": house.outdoor_c - (4.0 if house.compressor_runs else 0.0),
         "compressor_speed_hz": house.compressor_hz,

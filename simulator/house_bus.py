@@ -7,9 +7,9 @@ from random import Random
 from types import MappingProxyType
 from typing import Literal
 
-from poller.profile import load_profile
+from poller.profile import Profile, load_profile
 from simulator.bus import Bus, Device
-from simulator.devices import heat_pump_values, meter_values, sensor_values, thermostat_values
+from simulator.devices import heat_pump_values, meter_values, profile_values, sensor_values, thermostat_values
 from simulator.gateway import Gateway
 from simulator.house import House, HouseState
 from simulator.registers import points_of
@@ -102,6 +102,16 @@ class LiveHouse:
             turnaround_s=turnaround_s,
         )
 
+    def device(self, profile: Profile, *, turnaround_s: float = 0.0) -> Device:
+        """A device that fits a profile, with this house's values, as picky as the profile says."""
+        return Device(
+            points_of(profile),
+            lambda: profile_values(profile, self.state()),
+            turnaround_s=turnaround_s,
+            max_registers=profile.max_registers,
+            multiple_of=profile.multiple_of,
+        )
+
     def sensor_readings(self, wall_s: float) -> Mapping[str, Mapping[str, int | float]]:
         """What the sensors last reported, by their names.
 
@@ -140,14 +150,19 @@ def house_gateway(
 
 
 def house_bus(
-    house: LiveHouse, *, framing: Literal["tcp", "rtu"], baud: int = 9600, turnaround_s: float = 0.005
+    house: LiveHouse,
+    *,
+    framing: Literal["tcp", "rtu"],
+    baud: int = 9600,
+    turnaround_s: float = 0.005,
+    profiles: Mapping[int, Profile] | None = None,
 ) -> Bus:
-    """The line with the house's meter as unit 2 and its heat pump as unit 7."""
-    return Bus(
-        {
+    """The line with the house's meter as unit 2 and its heat pump as unit 7, or with what fits other profiles."""
+    if profiles is None:
+        devices = {
             METER_UNIT: house.meter(turnaround_s=turnaround_s),
             HEAT_PUMP_UNIT: house.heat_pump(turnaround_s=turnaround_s),
-        },
-        TcpFraming() if framing == "tcp" else RtuFraming(),
-        baud=baud,
-    )
+        }
+    else:
+        devices = {unit: house.device(one, turnaround_s=turnaround_s) for unit, one in profiles.items()}
+    return Bus(devices, TcpFraming() if framing == "tcp" else RtuFraming(), baud=baud)

@@ -18,7 +18,7 @@ from poller.decimals import add, float32_steps, multiply, shorten_float32, subtr
 from poller.decode import NoNumber, decode_block, decode_number, decode_point, decode_text, decode_texts
 from poller.errors import DecodeError
 from poller.points import Encoding, Point, Table
-from poller.profile import load_profile
+from poller.profile import load_profile, profile_names
 
 FLOAT32_MAX = struct.unpack(">f", bytes.fromhex("7f7f0000"))[0]
 """Just below full scale."""
@@ -57,7 +57,9 @@ def test_a_capture_means_what_was_worked_out_by_hand(path):
     assert texts == capture.get("texts", {})
 
 
-@pytest.mark.parametrize("profile", ["wago-879", "lg-r290"])
+@pytest.mark.parametrize(
+    "profile", [one for one in profile_names() if load_profile(one).transport == "modbus"]
+)
 def test_the_captures_hold_every_register_of_the_profile(profile):
     shown = set()
     for path in CAPTURES:

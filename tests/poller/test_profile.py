@@ -231,6 +231,12 @@ def test_a_profile_is_replaced_only_by_one_that_says_so(tmp_path):
     assert load_profile("wago-879").title == "WAGO 879-30xx"
 
 
+def test_a_profile_leaves_out_what_its_device_lacks(tmp_path):
+    write(tmp_path, a='extends = "wago-879"\nwithout = ["tariff"]\n', b='extends = "a"\n')
+    for name in ("a", "b"):
+        assert "tariff" not in load_profile(name, tmp_path).fields
+
+
 def test_untested_is_what_a_file_says_of_itself(tmp_path):
     folder = write(tmp_path, a='extends = "wago-879"\nstatus = "untested"\n', b='extends = "a"\n')
     assert [load_profile(name, folder).is_untested for name in ("a", "b")] == [True, False]
@@ -250,6 +256,11 @@ def test_untested_is_what_a_file_says_of_itself(tmp_path):
             "a.toml: fields.power_L1_kw: expected its keys in braces, got 3",
         ),
         ({"a": 'extends = "wago-879"\nbase = 2'}, "a.toml: base: invalid enum value 2"),
+        ({"a": 'extends = "wago-879"\nwithout = ["colour"]'}, "without: 'colour' is not a field of wago-879"),
+        (
+            {"a": 'extends = "wago-879"\nwithout = ["energy_total_kwh"]'},
+            "energy_total_raw_kwh.raw_of: expected",
+        ),
         ({"a": "title ="}, "a.toml: Invalid value"),
         ({"a": 'title = "A"'}, "a.toml: kind: expected a value, it is missing"),
     ],

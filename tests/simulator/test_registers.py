@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.profile import Encoding, Point, Table, load_profile
-from simulator.devices import heat_pump_values, meter_values
+from poller.profile import Encoding, Point, Table, load_profile, parse_profile
+from simulator.bus import Device
+from simulator.devices import heat_pump_values, meter_values, profile_values
 from simulator.errors import EncodeError, IllegalAddressError
 from simulator.house import House
 from simulator.registers import RegisterMap, encode, points_of, represented
@@ -151,4 +152,25 @@ def test_the_house_has_a_value_for_every_point_of_a_profile(name, values):
     registers = RegisterMap(points)
     for one in points:
         registers.read(one.table, one.address, one.registers, values(state))
-    assert values(state).keys() == {one.name for one in points}
+    assert values(state).keys() >= {one.name for one in points}
+
+
+def test_a_device_may_be_picky_about_the_length_of_a_request():
+    meter = Device(POINTS, lambda: VALUES, max_registers=40, multiple_of=2)
+    assert [count for count in range(50) if meter.takes(Table.HOLDING, count)] == list(range(2, 41, 2))
+    assert [count for count in (0, 1, 41, 2000, 2001) if meter.takes(Table.COIL, count)] == [1, 41, 2000]
+
+
+def test_a_quantity_that_the_house_does_not_know_moves_within_its_range():
+    own = parse_profile(
+        "own",
+        'title = "T"\nkind = "meter"\nmanufacturer = "M"\nmodel = "X"\nsources = ["a manual"]\n[fields]\n'
+        'leak_ma = { address = 0, range = [0, 300], unit = "mA", description = "Leakage current" }\n'
+        'relay = { address = 1, range = [2, 5], unit = "", description = "Relay", kind = "enum", words = { 5 = "on" } }\n'
+        "frequency_hz = { address = 2, scale = 0.01, range = [45, 65] }\n",
+    )
+    house = House(draw=lambda: 0.5, start_s=1_768_449_600)
+    first, second = (profile_values(own, house.at(1_768_449_700 + later)) for later in (0, 300))
+    assert first["leak_ma"] != second["leak_ma"]
+    assert all(149 < one["leak_ma"] < 151 and one["relay"] == 5 for one in (first, second))
+    assert 49 < first["frequency_hz"] < 51
