@@ -1,7 +1,7 @@
 """The bridge's part of the configuration file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ import msgspec
 from bridge.remote_write.connection import ReceiverSettings
 from bridge.remote_write.credentials import Secret
 from readings.errors import SettingsError
-from readings.settings import MqttSettings, find_ca, load
+from readings.settings import HomeAssistantSettings, MqttSettings, find_ca, load
 
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
 Label = Annotated[str, msgspec.Meta(pattern="^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$")]
@@ -60,6 +60,7 @@ class BridgeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """The configuration file as the bridge reads it; the other tables are other programs'."""
 
     mqtt: MqttSettings = MqttSettings()
+    homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     bridge: BridgeTable = BridgeTable()
     remote_write: tuple[RemoteWriteTable, ...] = ()
     poller: Any = None
@@ -84,6 +85,7 @@ class BridgeSettings:
     store_bytes: int
     listen: tuple[str, int]
     receiver: ReceiverSettings | None
+    homeassistant: HomeAssistantSettings = field(default_factory=HomeAssistantSettings)
 
 
 def read_config(path: Path, environ: Mapping[str, str]) -> BridgeSettings:
@@ -96,6 +98,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> BridgeSettings:
     try:
         return BridgeSettings(
             mqtt=msgspec.structs.replace(file.mqtt, ca=find_ca(file.mqtt.ca, path.parent, "mqtt.ca")),
+            homeassistant=file.homeassistant,
             name=file.bridge.name,
             store=path.parent / file.bridge.data / "store.sqlite",
             store_age_s=file.bridge.store_days * 86400,

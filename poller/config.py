@@ -1,7 +1,7 @@
 """The poller's part of the configuration file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from poller.sources.rule_tables import RuleTable
 from poller.sources.rules import Rule
 from readings.errors import ReadingsError, SettingsError
 from readings.reading import DeviceKey
-from readings.settings import MqttSettings, find_ca, load
+from readings.settings import HomeAssistantSettings, MqttSettings, find_ca, load
 
 KEEP_ALIVE_S = 15
 """The longest interval of a device that stops when nobody asks it; the LG waits 20 s and more."""
@@ -88,6 +88,7 @@ class PollerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """The configuration file as the poller reads it; the other tables are other programs'."""
 
     mqtt: MqttSettings = MqttSettings()
+    homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     poller: PollerTable = PollerTable()
     bus: tuple[BusTable, ...] = ()
     device: tuple[DeviceTable, ...] = ()
@@ -132,6 +133,7 @@ class PollerSettings:
     profiles: Path | None = None
     imports: tuple[ImportSettings, ...] = ()
     rules: tuple[Rule, ...] = ()
+    homeassistant: HomeAssistantSettings = field(default_factory=HomeAssistantSettings)
 
 
 def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
@@ -150,6 +152,8 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
             _device(one, f"device[{place}]", buses, folder) for place, one in enumerate(file.device)
         )
         _refuse_twins("device", "name", [one.name for one in file.device])
+        # People and Home Assistant tell devices apart by what they are called.
+        _refuse_twins("device", "title", [one.title or one.name for one in file.device])
         _refuse_twins("device", "unit", [f"unit {one.unit} on bus {one.bus}" for one in file.device])
         refuse_conflicts(devices)
         imports = tuple(
@@ -164,6 +168,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         raise SettingsError(f"{path}: {error}") from error
     return PollerSettings(
         mqtt=msgspec.structs.replace(file.mqtt, ca=ca),
+        homeassistant=file.homeassistant,
         name=file.poller.name,
         journal=path.parent / file.poller.data / "journal.sqlite",
         journal_age_s=file.poller.journal_days * 86400,

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from poller.device import Device, describe_device
 from poller.errors import JournalError
+from poller.presence import Presence
 from poller.replay import Requests
 from readings.broker import Delivery, Message
 from readings.errors import PayloadError, TopicError
@@ -30,7 +31,10 @@ from readings.payload import (
 )
 from readings.reading import DeviceKey, DeviceState
 from readings.release import VERSION
+from readings.settings import HomeAssistantSettings
 from readings.topics import DeviceTopic, Leaf, Program, ProgramLeaf, Topics
+
+NOBODY_LISTENS = HomeAssistantSettings(discovery=False)
 
 LIST_EVERY_S = 60.0
 HEALTH_EVERY_S = 30.0
@@ -81,6 +85,8 @@ class Publisher:
         ranges: What the journal holds of a device.
         states: The journal's states.
         tally: The poller's counters, reported as its health.
+        homeassistant: Whether and where Home Assistant listens.
+        jitter: A random number from 0 to 1.
 
     Attributes:
         is_complete: Whether the devices that earlier runs found are among `devices`; what is not
@@ -99,6 +105,8 @@ class Publisher:
         ranges: Ranges,
         states: States,
         tally: Tally,
+        homeassistant: HomeAssistantSettings = NOBODY_LISTENS,
+        jitter: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._broker = broker
         self._topics = topics
@@ -108,6 +116,7 @@ class Publisher:
         self._states = states
         self._tally = tally
         self._stream = stream
+        self._presence = Presence(name, topics, homeassistant, jitter=jitter)
         self._devices: dict[DeviceKey, Device] = {}
         self._infos: dict[DeviceKey, bytes] = {}
         self._online: dict[DeviceKey, bool] = {}
@@ -127,6 +136,7 @@ class Publisher:
         self._devices[device.key] = device
         self._infos[device.key] = encode_info(describe_device(device, self._name, self._stream))
         self._online.setdefault(device.key, False)
+        self._presence.add(device)
         self._announce(device.key)
 
     @property
@@ -140,7 +150,10 @@ class Publisher:
         return bool(self._requests) or not self._unread.empty()
 
     def hear(self, delivery: Delivery) -> None:
-        """Somebody asks for states of the journal. Called from the network's thread."""
+        """Somebody asks for states of the journal, or says what concerns us. Called from the network's thread."""
+        if not delivery.topic.endswith(f"/{Leaf.REPLAY}"):
+            self._presence.hear(delivery)
+            return
         try:
             place = self._topics.parse(delivery.topic)
             request = decode_replay(delivery.payload)
@@ -160,6 +173,7 @@ class Publisher:
             self._greeted = self._broker.connection
             self._tally.count("poller_broker_connects_total")
             self._greet()
+            self._presence.connect(now)
             self._lists_due, self._health_due = now + LIST_EVERY_S, now
         self._take_requests()
         if not self._is_up():
@@ -176,6 +190,7 @@ class Publisher:
                 name=self._name, version=VERSION, instance=self._instance, metrics=self._tally.samples()
             )
             self._say(self._own_topic(ProgramLeaf.HEALTH), encode_health(report))
+        self._tell_home_assistant(now)
         self._answer()
 
     def set_online(self, key: DeviceKey, *, online: bool) -> None:
@@ -193,6 +208,8 @@ class Publisher:
         if state.seq is not None and key not in self._begun:
             self._begun.add(key)
             self._to_list.add(key)
+        if state.time_ms is not None and not state.is_lost:
+            self._tally.set("poller_last_reading_timestamp_seconds", state.time_ms / 1000, device=key.name)
         self._newest[key] = encode_state(state)
         if self._say_newest(key):
             self._tally.count("poller_states_published_total", device=key.name)
@@ -224,6 +241,16 @@ class Publisher:
         self._say(self._topics.device(key, Leaf.INFO), self._infos[key])
         self._list(key)
         self._say_newest(key)
+
+    def _tell_home_assistant(self, now: float) -> None:
+        """Tell Home Assistant what it has to know, and take back what is no longer so."""
+        if self._presence.listen(self._greeted, now):
+            self._say(self._own_topic(ProgramLeaf.AVAILABILITY), ONLINE)
+            for key in self._infos:
+                self._say_online(key)
+                self._say_newest(key)
+        for topic, payload in self._presence.take(now, is_complete=self.is_complete):
+            self._say(topic, payload)
 
     def _take_requests(self) -> None:
         """Look at what was asked for; who asked on a connection that has ended asks again on its next one."""

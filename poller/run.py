@@ -20,6 +20,7 @@ from poller.device import Device
 from poller.journal import Journal
 from poller.listening import Incoming, Listener
 from poller.loop import BusWorker
+from poller.presence import subscriptions
 from poller.publish import Publisher, will
 from poller.recorder import Limits, Recorder
 from poller.sources import MessageSource, Source
@@ -117,6 +118,7 @@ class Poller:
             subscriptions=[
                 (self._own_health, 0),
                 *((topic, 0) for topic in topics.every_device(Leaf.REPLAY)),
+                *((topic, 0) for topic in subscriptions(topics, settings.homeassistant)),
             ],
             will=will(topics, settings.name),
             on_message=self._hear,
@@ -133,6 +135,8 @@ class Poller:
             ranges=journal.listed,
             states=journal.states,
             tally=self.tally,
+            homeassistant=settings.homeassistant,
+            jitter=jitter,
         )
         self._trackers = Trackers(devices, self.tally, most_series=settings.max_series)
         self._listener = Listener(

@@ -56,6 +56,24 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError("password: expected a username beside it")
 
 
+class HomeAssistantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The `[homeassistant]` table.
+
+    Attributes:
+        discovery: Whether Home Assistant finds the devices by itself; when not, what it found is taken back.
+        prefix: The topic below which it listens for them.
+    """
+
+    discovery: bool = True
+    prefix: str = "homeassistant"
+
+    def __post_init__(self) -> None:
+        try:
+            Topics(self.prefix)
+        except TopicError as error:
+            raise ValueError(str(error).replace("root", "prefix", 1)) from error
+
+
 def load(path: Path, form: type[_T], environ: Mapping[str, str]) -> _T:
     """Read the configuration file into `form`.
 

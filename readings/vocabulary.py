@@ -9,7 +9,7 @@ is one row. A field's name is its metric's name without the prefix:
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypedDict, Unpack
+from typing import NotRequired, TypedDict, Unpack
 
 from readings.payload import FieldKind
 from readings.reading import Kind
@@ -26,6 +26,9 @@ class Quantity:
         unit: As people write it; empty for a number without one.
         kind: How the field behaves.
         decimals: Digits worth showing.
+        device_class: What Home Assistant calls it, where the unit does not say it ("humidity", "running").
+        diagnostic: Whether it is about the device rather than about what the device is for.
+        shown: Whether Home Assistant shows it before somebody switches it on.
     """
 
     name: str
@@ -34,6 +37,9 @@ class Quantity:
     unit: str = ""
     kind: FieldKind = "measurement"
     decimals: int = 0
+    device_class: str = ""
+    diagnostic: bool = False
+    shown: bool = True
 
 
 _PHASES = ("L1", "L2", "L3")
@@ -43,6 +49,8 @@ class _Rest(TypedDict):
     unit: str
     kind: FieldKind
     decimals: int
+    device_class: NotRequired[str]
+    shown: NotRequired[bool]
 
 
 def _phases(name: str, short: str, description: str, **rest: Unpack[_Rest]) -> Iterator[Quantity]:
@@ -76,15 +84,32 @@ def _meter() -> Iterator[Quantity]:
         "kWh",
         "measurement",
         2,
+        diagnostic=True,
+        shown=False,
     )
     yield Quantity(
-        "energy_day_kwh", "Energy day counter", "The meter's resettable day counter", "kWh", "measurement", 2
+        "energy_day_kwh",
+        "Energy day counter",
+        "The meter's resettable day counter",
+        "kWh",
+        "measurement",
+        2,
+        shown=False,
     )
-    yield Quantity("tariff", "Tariff", "Tariff in force")
+    yield Quantity("tariff", "Tariff", "Tariff in force", diagnostic=True)
     yield Quantity("frequency_hz", "Frequency", "Grid frequency", "Hz", "measurement", 2)
-    yield Quantity("power_factor", "Power factor", "Power factor (Cos φ)", "", "measurement", 3)
+    yield Quantity(
+        "power_factor", "Power factor", "Power factor (Cos φ)", decimals=3, device_class="power_factor"
+    )
     yield from _phases(
-        "power_factor_{}", "Power factor", "Power factor", unit="", kind="measurement", decimals=3
+        "power_factor_{}",
+        "Power factor",
+        "Power factor",
+        unit="",
+        kind="measurement",
+        decimals=3,
+        device_class="power_factor",
+        shown=False,
     )
     yield Quantity("voltage_avg_v", "Voltage", "Voltage, mean of the phases", "V", "measurement", 1)
     yield from _phases(
@@ -183,39 +208,58 @@ def _heatpump() -> Iterator[Quantity]:
     yield Quantity(
         "water_pressure_bar", "Water pressure", "Water system pressure in bar", "bar", "measurement", 1
     )
-    yield Quantity("error_code", "Error code", "Error code (0=no error)")
+    yield Quantity("error_code", "Error code", "Error code (0=no error)", diagnostic=True)
     yield Quantity(
         "electric_power_kw", "Power taken", "Electrical power that the heat pump takes", "kW", "power", 3
     )
     yield Quantity("heat_heating_kwh", "Heat for heating", "Heat delivered for heating", "kWh", "energy", 1)
     yield Quantity("heat_dhw_kwh", "Heat for hot water", "Heat delivered for hot water", "kWh", "energy", 1)
     yield Quantity("compressor_speed_hz", "Compressor speed", "Compressor speed", "Hz", "measurement", 0)
-    for name, short, description in (
-        ("operating_mode", "Operating mode", "What the outdoor unit does"),
-        ("selected_mode", "Selected mode", "The mode that was chosen"),
-        ("control_method", "Control method", "What the heat pump controls by"),
-        ("energy_state", "Energy state", "State asked for by the energy management"),
-        ("energy_state_command", "Energy state command", "State last commanded by the energy management"),
+    for name, short, description, diagnostic in (
+        ("operating_mode", "Operating mode", "What the outdoor unit does", False),
+        ("selected_mode", "Selected mode", "The mode that was chosen", False),
+        ("control_method", "Control method", "What the heat pump controls by", True),
+        ("energy_state", "Energy state", "State asked for by the energy management", False),
+        (
+            "energy_state_command",
+            "Energy state command",
+            "State last commanded by the energy management",
+            True,
+        ),
     ):
-        yield Quantity(name, short, description, "", "enum")
+        yield Quantity(name, short, description, "", "enum", diagnostic=diagnostic)
+    for name, short, description, device_class in (
+        ("power_state", "Power", "Power state (0=OFF, 1=ON)", ""),
+        ("compressor_running", "Compressor", "Compressor running (0=OFF, 1=ON)", "running"),
+        ("water_pump_running", "Water pump", "Water pump running (0=OFF, 1=ON)", "running"),
+        (
+            "external_water_pump_running",
+            "External pump",
+            "External water pump running (0=OFF, 1=ON)",
+            "running",
+        ),
+        ("mixing_pump_running", "Mixing pump", "Mixing pump running (0=OFF, 1=ON)", "running"),
+        ("solar_pump_running", "Solar pump", "Solar pump running (0=OFF, 1=ON)", "running"),
+        ("defrost_active", "Defrost", "Defrost in progress (0=OFF, 1=ON)", "running"),
+        ("error_active", "Error", "An error is reported (0=no, 1=yes)", "problem"),
+        ("dhw_heating_active", "Hot water heating", "Heating domestic hot water (0=OFF, 1=ON)", "running"),
+        (
+            "dhw_disinfection_active",
+            "Disinfection",
+            "Hot water disinfection running (0=OFF, 1=ON)",
+            "running",
+        ),
+        ("dhw_booster_active", "Hot water booster", "Hot water booster on (0=OFF, 1=ON)", "running"),
+        ("dhw_enabled", "Hot water enabled", "Hot water preparation enabled (0=OFF, 1=ON)", ""),
+        ("silent_mode_active", "Silent mode", "Silent mode active (0=OFF, 1=ON)", ""),
+        ("cooling_active", "Cooling", "Cooling (0=OFF, 1=ON)", "running"),
+        ("backup_heater_1_active", "Backup heater 1", "Backup heater, step 1, on (0=OFF, 1=ON)", "running"),
+        ("backup_heater_2_active", "Backup heater 2", "Backup heater, step 2, on (0=OFF, 1=ON)", "running"),
+        ("emergency_stop", "Emergency stop", "Emergency stop (0=normal, 1=stop)", "problem"),
+    ):
+        yield Quantity(name, short, description, "", "bit", device_class=device_class)
     for name, short, description in (
-        ("power_state", "Power", "Power state (0=OFF, 1=ON)"),
-        ("compressor_running", "Compressor", "Compressor running (0=OFF, 1=ON)"),
-        ("water_pump_running", "Water pump", "Water pump running (0=OFF, 1=ON)"),
-        ("external_water_pump_running", "External pump", "External water pump running (0=OFF, 1=ON)"),
-        ("mixing_pump_running", "Mixing pump", "Mixing pump running (0=OFF, 1=ON)"),
-        ("solar_pump_running", "Solar pump", "Solar pump running (0=OFF, 1=ON)"),
-        ("defrost_active", "Defrost", "Defrost in progress (0=OFF, 1=ON)"),
-        ("error_active", "Error", "An error is reported (0=no, 1=yes)"),
         ("water_flow_status", "Water flow status", "Water flow input as the heat pump reports it (0 or 1)"),
-        ("dhw_heating_active", "Hot water heating", "Heating domestic hot water (0=OFF, 1=ON)"),
-        ("dhw_disinfection_active", "Disinfection", "Hot water disinfection running (0=OFF, 1=ON)"),
-        ("dhw_booster_active", "Hot water booster", "Hot water booster on (0=OFF, 1=ON)"),
-        ("dhw_enabled", "Hot water enabled", "Hot water preparation enabled (0=OFF, 1=ON)"),
-        ("silent_mode_active", "Silent mode", "Silent mode active (0=OFF, 1=ON)"),
-        ("cooling_active", "Cooling", "Cooling (0=OFF, 1=ON)"),
-        ("backup_heater_1_active", "Backup heater 1", "Backup heater, step 1, on (0=OFF, 1=ON)"),
-        ("backup_heater_2_active", "Backup heater 2", "Backup heater, step 2, on (0=OFF, 1=ON)"),
         (
             "emergency_heating_available",
             "Emergency heating",
@@ -226,17 +270,25 @@ def _heatpump() -> Iterator[Quantity]:
             "Emergency hot water",
             "Emergency operation available for hot water (0=no, 1=yes)",
         ),
-        ("emergency_stop", "Emergency stop", "Emergency stop (0=normal, 1=stop)"),
     ):
-        yield Quantity(name, short, description, "", "bit")
+        yield Quantity(name, short, description, "", "bit", diagnostic=True, shown=False)
 
 
 def _sensor() -> Iterator[Quantity]:
     yield Quantity("temperature_celsius", "Temperature", "Current temperature", "°C", "measurement", 1)
-    yield Quantity("humidity_percent", "Humidity", "Current humidity", "%", "measurement", 0)
-    yield Quantity("battery_percent", "Battery", "Current battery level", "%", "measurement", 0)
-    yield Quantity("rssi_dbm", "Signal", "Radio signal strength", "dBm", "measurement", 0)
-    yield Quantity("last_seen_timestamp", "Last seen", "Last seen timestamp", "s", "measurement", 0)
+    yield Quantity("humidity_percent", "Humidity", "Current humidity", "%", device_class="humidity")
+    yield Quantity(
+        "battery_percent", "Battery", "Current battery level", "%", device_class="battery", diagnostic=True
+    )
+    yield Quantity("rssi_dbm", "Signal", "Radio signal strength", "dBm", diagnostic=True)
+    yield Quantity(
+        "last_seen_timestamp",
+        "Last seen",
+        "Last seen timestamp",
+        "s",
+        device_class="timestamp",
+        diagnostic=True,
+    )
 
 
 def _thermostat() -> Iterator[Quantity]:

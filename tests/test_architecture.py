@@ -10,9 +10,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("readings", "poller", "bridge", "simulator", "heating")
 
 PURE = {
+    "readings/announcer.py",
+    "readings/discovery.py",
     "readings/errors.py",
     "readings/health.py",
     "readings/payload.py",
+    "readings/program_discovery.py",
     "readings/reading.py",
     "readings/release.py",
     "readings/rivals.py",
@@ -28,6 +31,7 @@ PURE = {
     "poller/decimals.py",
     "poller/decode.py",
     "poller/device.py",
+    "poller/discovery.py",
     "poller/errors.py",
     "poller/energy.py",
     "poller/filters.py",
@@ -35,6 +39,7 @@ PURE = {
     "poller/identity.py",
     "poller/pace.py",
     "poller/kept.py",
+    "poller/leftovers.py",
     "poller/names.py",
     "poller/plan.py",
     "poller/points.py",

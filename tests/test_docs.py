@@ -4,6 +4,7 @@ The pages are written by hand. Here they are held against the code: a table
 that no longer fits fails, and the failure is the text to paste.
 """
 
+import json
 import re
 import shlex
 import tomllib
@@ -18,7 +19,8 @@ from bridge.config import BridgeFile, RemoteWriteTable
 from heating.__main__ import _parser
 from poller.config import PollerFile, read_config
 from poller.decode import NoNumber, decode_number, decode_point
-from poller.device import describe_device
+from poller.device import Device, describe_device
+from poller.discovery import describe_to_home_assistant
 from poller.filters import Reason
 from poller.plan import plan_profile
 from poller.points import Encoding
@@ -33,6 +35,7 @@ from poller.profile import (
 )
 from poller.publish import Publisher
 from readings.broker import Delivery, Message
+from readings.discovery import DiscoveryTopics, encode_discovery
 from readings.health import BRIDGE_HEALTH, POLLER_HEALTH, HealthMetric, Tally, decode_health
 from readings.payload import (
     Replay,
@@ -156,7 +159,7 @@ def test_a_metric_that_a_page_names_exists(path):
     known |= {f"wago_{name}" for name in VOCABULARY[Kind.METER]} | POLLER_HEALTH.keys() | BRIDGE_HEALTH.keys()
     labels = {"sensor_id", "sensor_name"}
     prefixes = "meter|wago|heatpump|sensor|thermostat|poller|bridge"
-    named = set(re.findall(rf"\b(?:{prefixes})_\w*\w\b(?![*.])", path.read_text(encoding="utf-8")))
+    named = set(re.findall(rf"(?<!/)\b(?:{prefixes})_\w*\w\b(?![*.])", path.read_text(encoding="utf-8")))
     assert named - labels <= known
 
 
@@ -272,6 +275,38 @@ def test_the_shown_messages_are_those_of_the_example_configuration():
             announced = describe_device(devices[parsed.key], info.poller, info.stream)
             shown = {name: announced.fields[name] for name in info.fields}
             assert info == msgspec.structs.replace(announced, fields=shown), at
+
+
+def test_the_shown_discovery_is_that_of_the_example_configuration():
+    (shown,) = (block.text for block in blocks("text") if block.text.startswith("homeassistant/device/"))
+    topic, _, payload = shown.partition("\n")
+    told = json.loads(payload)
+    device = read_config(ROOT / "config.example.toml", {}).devices[0]
+    discovery = DiscoveryTopics("homeassistant", TOPICS)
+    assert topic == discovery.config(device.key.kind, device.key.name)
+    whole = json.loads(encode_discovery(describe_to_home_assistant(device, "poller", discovery)))
+    whole["components"] = {key: whole["components"][key] for key in told["components"]}
+    assert told == whole
+
+
+def entity_rows(device: Device) -> list[str]:
+    """What Home Assistant shows of a device: names, classes, units."""
+    discovery = describe_to_home_assistant(device, "poller", DiscoveryTopics("homeassistant", TOPICS))
+    return [
+        row(
+            one.name,
+            one.device_class or ("on / off" if one.platform == "binary_sensor" else "-"),
+            ", ".join(one.options) or one.unit_of_measurement or "-",
+            "" if one.enabled_by_default else "off",
+        )
+        for one in discovery.components.values()
+    ]
+
+
+@pytest.mark.parametrize(("number", "heading"), [(0, "A WAGO 879 meter"), (1, "An LG R290 heat pump")])
+def test_what_home_assistant_shows_is_listed(number, heading):
+    expected = entity_rows(read_config(ROOT / "config.example.toml", {}).devices[number])
+    assert table("docs/home-assistant.md", heading) == expected, "paste this:\n" + "\n".join(expected)
 
 
 def test_a_field_that_an_example_reads_exists():

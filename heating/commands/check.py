@@ -26,5 +26,9 @@ def _check(options: argparse.Namespace) -> int:
             f"  {settings.mqtt.root}/{device.key}  {device.title}: {len(device.fields)} fields every "
             f"{device.interval_s:g} s, unit {device.unit} on bus {device.bus}, profile {device.profile.name}"
         )
+    told = (
+        f"told below {settings.homeassistant.prefix}/" if settings.homeassistant.discovery else "told nothing"
+    )
+    print(f"  Home Assistant is {told}")
     print(f"  Page and /metrics on {bridge.listen[0]}:{bridge.listen[1]}")
     return 0

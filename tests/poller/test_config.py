@@ -122,6 +122,12 @@ NO_NAME = "expected `str` matching regex '^[a-z0-9_-]+$'"
 MISTAKES = [
     ("[mqtt]", "[mqtt]\nhots = 1", "mqtt.hots: unknown key"),
     ("[mqtt]", "[mqqt]", "mqqt: unknown key"),
+    ("[mqtt]", "[homeassistant]\nprefixes = 1\n[mqtt]", "homeassistant.prefixes: unknown key"),
+    (
+        "[mqtt]",
+        '[homeassistant]\nprefix = "ha/#"\n[mqtt]',
+        "homeassistant: prefix 'ha/#': expected topic levels without '+', '#', '$' and empty levels",
+    ),
     ("unit = 2", "unti = 2", "device[0].unti: unknown key"),
     ('name = "house"', 'nmae = "house"', "poller.nmae: unknown key"),
     ('host = "broker"', "host = 1", "mqtt.host: expected `str`, got `int`"),
@@ -141,6 +147,11 @@ MISTAKES = [
         'host = "broker"',
         'ca = "config.toml"',
         "mqtt.ca: expected a file with certificates, got 'config.toml'",
+    ),
+    (
+        'title = "Wärmepumpe"',
+        'title = "lg"',
+        "device[1].title: expected one of its own, 'lg' is device[0]",
     ),
     ("baud = 9600", 'baud = "fast"', "bus[0].baud: expected `int`, got `str`"),
     ("baud = 9600", "baud = -1", "bus[0].baud: expected `int` >= 0"),
