@@ -387,6 +387,6 @@ def test_a_mistake_in_the_configuration_is_one_line_and_exit_code_2(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stderr == (
-        f"{config}: bus[0].connect: expected tcp://HOST:PORT or rtu+tcp://HOST:PORT,"
-        " got 'tcp://127.0.0.1:70000'\n"
+        f"{config}: bus[0].connect: expected tcp://HOST:PORT, rtu+tcp://HOST:PORT or"
+        " serial:///dev/NAME?baud=9600&parity=N&stop=1, got 'tcp://127.0.0.1:70000'\n"
     )
