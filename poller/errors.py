@@ -11,6 +11,10 @@ class ProfileError(PollerError):
     """A profile is wrong; the text is one line naming file, key and what was expected."""
 
 
+class CaptureError(PollerError):
+    """A capture is wrong; the text is one line naming file, key and what was expected."""
+
+
 class AddressError(PollerError):
     """A text does not say where a bus is."""
 

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from bridge.config import BridgeFile, RemoteWriteTable
-from heating.__main__ import _parser
+from heating.__main__ import _parser, main
 from poller.config import PollerFile, read_config
 from poller.decode import NoNumber, decode_number, decode_point
 from poller.device import Device, describe_device
@@ -381,6 +381,46 @@ def test_the_example_profile_reads_what_the_page_says():
     (block,), ((field, value),) = capture["block"], capture["values"].items()
     assert (points[field].table, points[field].address) == (block["table"], block["address"])
     assert decode_point(points[field], block["words"]) == value
+
+
+def test_the_example_is_held_against_its_capture_as_the_page_shows(tmp_path, capsys):
+    heading = "An example from start to end"
+    own, capture = [one.text for one in blocks("toml") if one.text in section("docs/profiles.md", heading)]
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "example-em100.toml").write_text(own, encoding="utf-8")
+    (tmp_path / "em100.toml").write_text(capture, encoding="utf-8")
+    (tmp_path / "config.toml").write_text('[poller]\nprofiles = "profiles"\n', encoding="utf-8")
+    ask = ["profiles", "example-em100", "--config", str(tmp_path / "config.toml")]
+    assert main([*ask, "--capture", str(tmp_path / "em100.toml")]) == 0
+    (shown,) = [one.text for one in blocks("text") if "as the display showed them" in one.text]
+    assert capsys.readouterr().out == shown
+
+
+def test_the_rules_that_the_page_suggests_are_enough():
+    """For whole numbers as they are, for floats with a resolution."""
+    for line in table("docs/profiles.md", "What to write for which quantity"):
+        field, unit, rules = (cell.strip(" `") for cell in line.strip("|").split("|"))
+        kind = Kind.METER if field in VOCABULARY[Kind.METER] else Kind.HEATPUMP
+        assert VOCABULARY[kind][field].unit == unit
+        head = f'title = "T"\nkind = "{kind}"\nmanufacturer = "M"\nmodel = "X"\nsources = ["a manual"]\n[fields]\n'
+        if "live_when" in rules:
+            head += "voltage_L1_v = { address = 9, range = [0, 300] }\n"
+        for encoding in ('"int32", scale = 0.001', '"float32", resolution = 0.001'):
+            known = parse_profile("t", f"{head}{field} = {{ address = 0, encoding = {encoding}, {rules} }}")
+            low = known.fields[field].rules
+            assert low.range[0] > 0 or low.low or low.kind == "energy", (
+                "an answer of zeros waits for a second"
+            )
+
+
+def test_the_encodings_that_the_page_names_exist_and_take_so_many_registers():
+    named = set()
+    for line in table("docs/profiles.md", "What you need from the manual", nth=2):
+        _, registers, encoding = (cell.strip() for cell in line.strip("|").split("|"))
+        one = Encoding(re.findall(r'"(\w+)"', encoding)[0])
+        assert one.is_text or one.registers == int(registers)
+        named.add(one)
+    assert named == set(Encoding) - {Encoding.HEX}
 
 
 @pytest.mark.parametrize("block", blocks("toml"), ids=str)

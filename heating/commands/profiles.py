@@ -2,9 +2,13 @@
 
 import argparse
 import os
+from pathlib import Path
 
 from heating.commands import Commands, add_config
+from heating.table import lay_out
+from poller.commissioning.capture import Held, Meaning, hold, parse_capture
 from poller.config import find_profiles
+from poller.errors import CaptureError
 from poller.plan import plan_profile
 from poller.profile import Profile, load_profile, profile_names
 
@@ -13,6 +17,7 @@ def add(commands: Commands) -> None:
     """What `heating profiles` takes."""
     profiles = commands.add_parser("profiles", help="the device models that are known")
     profiles.add_argument("name", nargs="?", metavar="NAME", help="show the fields of one")
+    profiles.add_argument("--capture", type=Path, metavar="FILE", help="what one makes of these registers")
     add_config(profiles)
     profiles.set_defaults(do=_profiles)
 
@@ -21,8 +26,10 @@ def _profiles(options: argparse.Namespace) -> int:
     """The device models that come with the poller and those of the user's own folder, or one of them."""
     folder = find_profiles(options.config, os.environ)
     if options.name is not None:
-        _show(load_profile(options.name, folder))
-        return 0
+        profile = load_profile(options.name, folder)
+        return _show(profile) if options.capture is None else _compare(profile, options.capture)
+    if options.capture is not None:
+        raise CaptureError("--capture: expected the NAME of a profile, too")
     for name in profile_names(folder):
         profile = load_profile(name, folder)
         print(f"{name:<24} {profile.kind:<10} {_cost(profile):<26} {profile.title}{_doubt(profile)}")
@@ -32,7 +39,43 @@ def _profiles(options: argparse.Namespace) -> int:
     return 0
 
 
-def _show(profile: Profile) -> None:
+def _compare(profile: Profile, path: Path) -> int:
+    """What a profile makes of a capture, beside what the device's display showed."""
+    try:
+        capture = parse_capture(str(path), path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CaptureError(f"{path}: cannot be read: {error}") from error
+    held = list(hold(profile, capture))
+    units = {name: field.quantity.unit for name, field in profile.fields.items()}
+    rows = [
+        (
+            one.point.name,
+            f"{one.point.table} {one.point.address}",
+            " ".join(f"0x{word:04X}" for word in one.words) or "not in the capture",
+            _say(one.meaning),
+            units.get(one.point.name, ""),
+            _judge(one),
+        )
+        for one in held
+    ]
+    print(lay_out(("field", "where", "registers", "value", "unit", "display"), rows, right=frozenset({3})))
+    wrong = sum(not one.is_right for one in held)
+    known = sum(one.expected is not None for one in held)
+    print(f"{known - wrong} of {known} as the display showed them")
+    return 1 if wrong else 0
+
+
+def _say(meaning: Meaning | None) -> str:
+    return "-" if meaning is None else "no value" if meaning == "sentinel" else str(meaning).replace("_", " ")
+
+
+def _judge(one: Held) -> str:
+    if one.expected is None:
+        return "not known"
+    return "the same" if one.is_right else f"{_say(one.expected)}: not the same"
+
+
+def _show(profile: Profile) -> int:
     print(f"{profile.title} ({profile.manufacturer} {profile.model}){_doubt(profile)}")
     for source in profile.sources:
         print(f"  source: {source}")
@@ -43,6 +86,7 @@ def _show(profile: Profile) -> None:
         where = f"{field.point.table} {field.point.address}" if field.point else "derived"
         chosen = "" if field.default else "   by choice"
         print(f"  {name:<42} {field.quantity.unit:<6} {where}{chosen}")
+    return 0
 
 
 def _cost(profile: Profile) -> str:

@@ -14,8 +14,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from poller.blocks import BlockRead, RegisterBlock
+from poller.commissioning.capture import hold, parse_capture
 from poller.decimals import add, float32_steps, multiply, shorten_float32, subtract
-from poller.decode import NoNumber, decode_block, decode_number, decode_point, decode_text, decode_texts
+from poller.decode import NoNumber, decode_block, decode_number, decode_point, decode_text
 from poller.errors import DecodeError
 from poller.points import Encoding, Point, Table
 from poller.profile import load_profile, profile_names
@@ -32,29 +33,16 @@ def point(encoding: Encoding, **more) -> Point:
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
 def test_a_capture_means_what_was_worked_out_by_hand(path):
-    capture = tomllib.loads(path.read_text(encoding="utf-8"))
-    profile = load_profile(capture["profile"])
-    named = capture["values"].keys() | capture.get("texts", {}).keys()
-    points = [one.point for one in profile.fields.values() if one.point] + list(profile.identity.values())
-    values, texts = {}, {}
-    for given_block in capture["block"]:
-        table, start, words = Table(given_block["table"]), given_block["address"], given_block["words"]
-        inside = tuple(
-            one
-            for one in points
-            if one.table is table
-            and start <= one.address
-            and one.address + one.registers <= start + len(words)
-            and one.name in named
-        )
-        read = BlockRead(RegisterBlock(table, start, len(words), inside), tuple(words), read_at=0.0)
-        values |= decode_block(read)
-        texts |= decode_texts(read)
-    assert values == capture["values"]
-    assert {name: type(value) for name, value in values.items() if not isinstance(value, str)} == {
-        name: type(value) for name, value in capture["values"].items() if not isinstance(value, str)
+    capture = parse_capture(path.name, path.read_text(encoding="utf-8"))
+    held = {
+        one.point.name: one.meaning
+        for one in hold(load_profile(capture.profile), capture)
+        if one.expected is not None
     }
-    assert texts == capture.get("texts", {})
+    assert held == capture.expected
+    assert {name: type(one) for name, one in held.items() if not isinstance(one, str)} == {
+        name: type(one) for name, one in capture.expected.items() if not isinstance(one, str)
+    }
 
 
 @pytest.mark.parametrize(
