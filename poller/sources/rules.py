@@ -159,16 +159,23 @@ class RuleSource:
         self, heard: Heard, topic_parts: Mapping[str, str], names: Sequence[str]
     ) -> Iterator[tuple[Device, Report]]:
         document = _decode(heard.payload, is_text=self._rule.fields[names[0]].is_text)
-        self._check(document)
         problems: list[MessageError] = []
-        for each_parts, element in self._rule.each.find(document):
+        found = [
+            (parts, element, values)
+            for parts, element in self._rule.each.find(document)
+            if (values := self._values(element, names, problems))
+        ]
+        if found or problems:
+            # Only here: what has none of the fields is another device's message, and no mistake.
+            self._check(document)
+        for each_parts, element, values in found:
             try:
-                values = self._values(element, names, problems)
-                if values:
-                    parts = {**topic_parts, **each_parts, **self._value_parts(element)}
-                    time_ms = self._time(element, document, heard.wall_ms)
-                    device = self._meet(parts, values, (heard.wall_ms or 0) // _DAY_MS)
-                    yield device, Report(values, time_ms=time_ms)
+                parts = {**topic_parts, **each_parts, **self._value_parts(element)}
+                time_ms = self._time(element, document, heard.wall_ms)
+                yield (
+                    self._meet(parts, values, (heard.wall_ms or 0) // _DAY_MS),
+                    Report(values, time_ms=time_ms),
+                )
             except MessageError as error:
                 problems.append(error)
         if problems:

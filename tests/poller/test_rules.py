@@ -210,6 +210,12 @@ def test_one_message_may_have_several_devices_each_known_by_an_id_in_it():
     assert tasmota.refuse("tele/kitchen/SENSOR", message.replace('"Id":"0301A279D4D4",', "")) == "part"
 
 
+def test_what_a_rule_asks_for_is_asked_of_messages_that_have_a_field_of_it():
+    """Other devices on the same topics are no mistakes."""
+    plug = '{"Time":"2026-11-23T05:05:01","ENERGY":{"Power":412}}'
+    assert rule(PROBES).hear("tele/washer/SENSOR", plug) == {}
+
+
 def test_an_array_may_have_several_devices_and_times_of_their_own():
     rooms = rule(
         """
