@@ -99,7 +99,7 @@ class PageTrouble(StrEnum):
     NOTHING_KNOWN = "nothing_known"
     """Metrics, but none of the names that are looked for, or all of them 0 because the exporter has just started."""
     TWO_READERS = "two_readers"
-    """It shows a heat pump that a bus of this poller has already."""
+    """It shows a heat pump or a meter that a bus of this poller has already."""
     MISTAKE = "mistake"
     """One of this program."""
 

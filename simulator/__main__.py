@@ -6,10 +6,12 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
 from poller.profile import Profile, ProfileError, load_profile
+from simulator.exporters import HouseExporters, PageServer
 from simulator.gateway import Gateway
 from simulator.house_bus import HEAT_PUMP_UNIT, METER_UNIT, LiveHouse, house_bus
 from simulator.serial_line import SerialLine
@@ -29,11 +31,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     line = _make_line(options, house, profiles)
-    try:
-        line.start()
-    except OSError as error:
-        print(f"cannot listen: {error.strerror}", file=sys.stderr)
-        return 1
+    with ExitStack() as pages:
+        try:
+            line.start()
+            urls = [pages.enter_context(one).url for one in _make_pages(options, house)]
+        except OSError as error:
+            print(f"cannot listen: {error.strerror}", file=sys.stderr)
+            return 1
+        _serve(options, line, profiles, urls)
+    line.stop()
+    return 0
+
+
+def _serve(
+    options: argparse.Namespace,
+    line: Gateway | SerialLine,
+    profiles: Mapping[int, Profile] | None,
+    urls: Sequence[str],
+) -> None:
+    """Say what there is, and wait for the end."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -48,9 +64,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"Modbus {framing} on {where}, {options.baud} baud: {there}; time runs {options.speed:g} times as fast",
         flush=True,
     )
+    for url in urls:
+        print(url, flush=True)
     ended.wait()
-    line.stop()
-    return 0
+
+
+def _make_pages(options: argparse.Namespace, house: LiveHouse) -> Sequence[PageServer]:
+    """The pages of the original programs, which renew them every 30 s."""
+    if options.pages is None:
+        return []
+    exporters = HouseExporters(house, time.time)
+    pages = (exporters.meter, exporters.heat_pump, exporters.sensors)
+    host = options.listen[0]
+    return [PageServer(page, host=host, port=port) for page, port in zip(pages, options.pages, strict=True)]
 
 
 def _make_line(
@@ -80,6 +106,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--profiles", type=Path, metavar="FOLDER", help="where profiles of your own are")
     parser.add_argument(
         "--unit", type=int, default=1, choices=range(1, 248), metavar="UNIT", help="that device's unit id"
+    )
+    parser.add_argument(
+        "--pages",
+        type=int,
+        nargs=3,
+        metavar=("METER", "PUMP", "SENSORS"),
+        help="ports for the /metrics pages of the original exporter, lg-r290-control and shelly-blu-ht",
     )
     return parser.parse_args(arguments)
 

@@ -1,17 +1,17 @@
-"""The two services' pages on the air, for a house that runs."""
+"""The pages of the three original programs on the air, for a house that runs."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
-from simulator.devices import heat_pump_values
+from simulator.devices import heat_pump_values, meter_values
 from simulator.house_bus import SENSOR_LABELS, LiveHouse
-from simulator.pages import HeatPumpPage, SensorPage
+from simulator.pages import HeatPumpPage, MeterPage, SensorPage
 
 RENEWED_EVERY_S = 30
-"""Both services renew their figures so often."""
+"""All three renew their figures so often."""
 
 
 class PageServer:
@@ -66,7 +66,7 @@ class PageServer:
 
 
 class HouseExporters:
-    """What the two services show of a house.
+    """What the three programs show of a house.
 
     Args:
         house: The house.
@@ -81,8 +81,14 @@ class HouseExporters:
         self._wall_s = wall_s
         self._every_s = renewed_every_s
         self._lock = threading.Lock()
-        self._heat_pump, self._sensors = HeatPumpPage(), SensorPage()
+        self._meter, self._heat_pump, self._sensors = MeterPage(), HeatPumpPage(), SensorPage()
         self._renewed_s = -renewed_every_s
+
+    def meter(self) -> bytes:
+        """The original exporter's page now."""
+        with self._lock:
+            self._renew()
+            return self._meter.render()
 
     def heat_pump(self) -> bytes:
         """lg_r290_service's page now."""
@@ -101,11 +107,9 @@ class HouseExporters:
         if now_s - self._renewed_s < self._every_s:
             return
         self._renewed_s = now_s - now_s % self._every_s
-        values = {
-            name: value
-            for name, value in heat_pump_values(self._house.state()).items()
-            if isinstance(value, int | float)
-        }
+        house = self._house.state()
+        self._meter.set(_numbers(meter_values(house)))
+        values = _numbers(heat_pump_values(house))
         # The service reads no compressor and no pump: it takes both from the operating mode.
         runs = int(values["operating_mode"] in {1, 2})
         values |= {"compressor_running": runs, "water_pump_running": runs}
@@ -118,3 +122,7 @@ class HouseExporters:
             seen = {**readings, "last_seen_timestamp": self._renewed_s}
             self._sensors.set_sensor(SENSOR_LABELS[name], seen)
         self._sensors.set_thermostat(self._house.thermostat_readings())
+
+
+def _numbers(values: Mapping[str, object]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if isinstance(value, int | float)}

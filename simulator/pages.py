@@ -1,7 +1,7 @@
-"""The /metrics pages of the two services that houses of this kind have run so far: lg-r290-control and shelly-blu-ht.
+"""The /metrics pages of the three programs that houses of this kind have run so far.
 
-Same names, labels, help and neighbours as theirs: both use prometheus-client's default
-registry, so that each page shows its Python process too. That a gauge without labels shows
+heatpump-monitoring-dashboard's exporter, lg-r290-control and shelly-blu-ht: same names, labels, help and neighbours as theirs.
+All use prometheus-client's default registry, so that each page shows its Python process too. That a gauge without labels shows
 0 before its first value, and the last one for ever, is theirs as well.
 """
 
@@ -21,6 +21,18 @@ from prometheus_client import (
 from readings.reading import Kind
 from readings.vocabulary import VOCABULARY
 
+METER_HELP: Mapping[str, str] = {
+    "power_total_kw": "Total active power (kW)",
+    "energy_total_kwh": "Total active energy (kWh)",
+    "energy_L1_kwh": "L1 active energy (kWh)",
+    "energy_L2_kwh": "L2 active energy (kWh)",
+    "energy_L3_kwh": "L3 active energy (kWh)",
+    "power_L1_kw": "L1 active power (kW)",
+    "power_L2_kw": "L2 active power (kW)",
+    "power_L3_kw": "L3 active power (kW)",
+    "frequency_hz": "Grid frequency (Hz)",
+    "power_factor": "Power factor (Cos φ)",
+}
 HEAT_PUMP_FIELDS = (
     "flow_temperature_celsius",
     "return_temperature_celsius",
@@ -40,6 +52,26 @@ THERMOSTAT_FIELDS = ("switch_state", "target_temperature_celsius", "current_temp
 OPERATING_MODE_HELP = "Operating mode (0=Standby, 1=Cooling, 2=Heating, 3=Auto)"
 """The one help text that is not the vocabulary's."""
 SENSOR_LABEL_NAMES = ("device_id", "gateway_id", "sensor_id", "sensor_name")
+
+
+class MeterPage:
+    """The original exporter's page."""
+
+    def __init__(self) -> None:
+        self._registry = _with_process()
+        self._gauges = {
+            name: Gauge(f"wago_{name}", text, registry=self._registry) for name, text in METER_HELP.items()
+        }
+
+    def set(self, values: Mapping[str, float]) -> None:
+        """Take over what was read from the meter."""
+        for name, gauge in self._gauges.items():
+            if name in values:
+                gauge.set(values[name])
+
+    def render(self) -> bytes:
+        """The page."""
+        return generate_latest(self._registry)
 
 
 class HeatPumpPage:

@@ -6,8 +6,12 @@ import tomllib
 import msgspec
 import pytest
 
-from poller.errors import MessageTrouble
+from poller.config import read_config
+from poller.errors import MessageTrouble, PageTrouble
+from poller.sources.exposition import LARGEST_BYTES as LARGEST_PAGE
 from poller.sources.heard import Heard
+from poller.sources.imported import LONGEST_WAIT_S
+from poller.sources.imports import DEFAULT_PROFILES, ImportTable
 from poller.sources.rule_file import read_rule
 from poller.sources.rule_tables import FieldRuleTable, RuleTable, TimeTable
 from poller.sources.rules import LARGEST_BYTES, MOST_DEVICES, RuleSource
@@ -94,3 +98,34 @@ def test_every_reason_to_refuse_a_message_is_explained():
     text = (ROOT / PAGE).read_text(encoding="utf-8")
     assert f"more than {LARGEST_BYTES:,} bytes" in text
     assert f"at most {MOST_DEVICES:,} devices" in text
+
+
+# What already runs
+
+SYSTEM = "docs/existing-system.md"
+
+
+def test_every_key_of_an_import_is_explained():
+    assert first_cells(SYSTEM, "The keys of `[[import]]`") == [
+        one.encode_name for one in msgspec.structs.fields(ImportTable)
+    ]
+    (row,) = [line for line in table(SYSTEM, "The keys of `[[import]]`") if line.startswith("| `profiles`")]
+    assert re.findall(r"`([\w-]+)`", row)[1:] == list(DEFAULT_PROFILES)
+
+
+def test_every_way_in_which_a_page_cannot_be_read_is_explained():
+    assert first_cells(SYSTEM, "When a page cannot be read") == ["read", *PageTrouble]
+    assert f"more than {LARGEST_PAGE:,} bytes" in section(SYSTEM, "When a page cannot be read")
+    assert f"within {LONGEST_WAIT_S:.0f} s" in section(SYSTEM, "When a page cannot be read")
+
+
+def test_the_first_look_reads_three_pages_and_touches_no_bus(tmp_path):
+    (first, *_) = re.findall(
+        r"^```toml\n(.*?)^```$", section(SYSTEM, "First look, and change nothing"), re.MULTILINE | re.DOTALL
+    )
+    config = tmp_path / "config.toml"
+    config.write_text(first)
+    settings = read_config(config, {})
+    assert len(settings.imports) == 3
+    assert not settings.buses
+    assert not settings.devices

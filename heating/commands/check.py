@@ -26,6 +26,12 @@ def _check(options: argparse.Namespace) -> int:
             f"  {settings.mqtt.root}/{device.key}  {device.title}: {len(device.fields)} fields every "
             f"{device.interval_s:g} s, unit {device.unit} on bus {device.bus}, profile {device.profile.name}"
         )
+    for one in settings.imports:
+        kinds = ", ".join(profile.kind for profile in one.profiles if profile.kind not in one.refused)
+        print(f"  {one.url}: read every {one.interval_s:g} s for {kinds}")
+    for rule in settings.rules:
+        topics = ", ".join(dict.fromkeys(one.topic.text for one in rule.fields.values()))
+        print(f"  rule {rule.name}: {topics} -> {settings.mqtt.root}/{rule.profile.kind}/...")
     told = (
         f"told below {settings.homeassistant.prefix}/" if settings.homeassistant.discovery else "told nothing"
     )

@@ -2,8 +2,8 @@
 
 Chosen is by name: `heatpump_flow_temperature_celsius` is the field
 `flow_temperature_celsius` of a heat pump when its profile has that field; all else
-on the page is passed over. What has no labels is one heat pump or one thermostat;
-sensors differ by their labels, of which `sensor_id` and `sensor_name` say which
+on the page is passed over. A meter's names begin with `wago_`. What has no labels is one
+meter, one heat pump or one thermostat; sensors differ by their labels, of which `sensor_id` and `sensor_name` say which
 one it is.
 """
 
@@ -25,7 +25,10 @@ from readings.release import RELEASED_MS
 LAST_SEEN = "last_seen_timestamp"
 """The field with the time of a sensor's other fields, seconds since 1970 UTC."""
 
-_TITLES = {Kind.HEATPUMP: "Heat pump", Kind.THERMOSTAT: "Thermostat"}
+_TITLES = {Kind.METER: "Meter", Kind.HEATPUMP: "Heat pump", Kind.THERMOSTAT: "Thermostat"}
+
+WAGO = "wago"
+"""The prefix of the original exporter's metrics, which a meter from its page keeps beside its kind's."""
 
 _LATEST_S = 253_402_300_799
 """The end of the year 9999: what is later is no time."""
@@ -45,7 +48,7 @@ class ImportSettings:
         silence_s: How long a sensor may be silent; the page's own failures count by the interval.
         names: Device names by what the page says: a sensor's `sensor_name`, else the kind.
         titles: What people call them, by the same.
-        no_heat_pump: Why the page may bring none; empty when it may.
+        refused: Kinds that the page may not bring, because somebody else does; with the reason.
     """
 
     url: str
@@ -55,7 +58,7 @@ class ImportSettings:
     profiles: tuple[Profile, ...]
     names: Mapping[str, str] = field(default_factory=dict)
     titles: Mapping[str, str] = field(default_factory=dict)
-    no_heat_pump: str = ""
+    refused: Mapping[Kind, str] = field(default_factory=dict)
 
 
 class Exporter:
@@ -73,7 +76,7 @@ class Exporter:
         neither makes a report.
 
         Raises:
-            PageError: It says nothing, or shows a heat pump that somebody else reads.
+            PageError: It says nothing, or shows what somebody else reads.
         """
         samples = tuple(samples)
         found: list[tuple[Device, Report]] = []
@@ -81,8 +84,8 @@ class Exporter:
             groups = _group(samples, profile)
             if profile.kind is Kind.SENSOR:
                 found += self._sensors(profile, groups)
-            elif profile.kind is Kind.HEATPUMP and self._settings.no_heat_pump and () in groups:
-                raise PageError(PageTrouble.TWO_READERS, self._settings.no_heat_pump)
+            elif profile.kind in self._settings.refused and () in groups:
+                raise PageError(PageTrouble.TWO_READERS, self._settings.refused[profile.kind])
             elif any(one.value != 0 for one in groups.get((), {}).values()):
                 device = self._only(profile)
                 found.append((device, _report(device, groups[()], None)))
@@ -133,6 +136,7 @@ class Exporter:
             profile=profile,
             fields=profile.choose(),
             interval_s=self._settings.silence_s / 2 if is_sensor else self._settings.interval_s,
+            aliases=(WAGO,) if profile.kind is Kind.METER else (),
             labels=labels,
             origin=f"import {self._settings.page}",
         )
@@ -142,7 +146,7 @@ def _group(samples: Iterable[PageSample], profile: Profile) -> Mapping[_Labels, 
     """The samples that are fields of this profile, by their labels; two that contradict each other are none."""
     groups: dict[_Labels, dict[str, PageSample]] = {}
     torn: set[tuple[_Labels, str]] = set()
-    prefix = f"{profile.kind}_"
+    prefix = f"{_prefix(profile.kind)}_"
     for one in samples:
         field_name = one.name.removeprefix(prefix)
         if (
@@ -159,6 +163,10 @@ def _group(samples: Iterable[PageSample], profile: Profile) -> Mapping[_Labels, 
     for labels, field_name in torn:
         del groups[labels][field_name]
     return groups
+
+
+def _prefix(kind: Kind) -> str:
+    return WAGO if kind is Kind.METER else kind.value
 
 
 def _seen_ms(fields: Mapping[str, PageSample]) -> int | None:

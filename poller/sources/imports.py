@@ -11,7 +11,7 @@ import msgspec
 from poller.device import Device
 from poller.errors import ProfileError
 from poller.profile import Profile, load_profile
-from poller.sources.exporter import ImportSettings
+from poller.sources.exporter import WAGO, ImportSettings
 from poller.sources.fetch import is_page_url
 from readings.errors import SettingsError
 from readings.reading import Kind
@@ -20,7 +20,10 @@ LG_CONTROL_HOST = "lg_r290_service"
 LG_CONTROL_PORT = 8002
 """Where lg-r290-control's page is: in its network of containers, and on their host."""
 
-DEFAULT_PROFILES = ("lg-r290-control", "iot-api", "thermostat")
+METER_EXPORTER_HOST = "modbus_exporter"
+"""Where heatpump-monitoring-dashboard's page is, in its network of containers."""
+
+DEFAULT_PROFILES = ("wago-exporter", "lg-r290-control", "iot-api", "thermostat")
 
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
 
@@ -32,7 +35,7 @@ class ImportTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         interval: Seconds between two reads.
         silence: Seconds after which a sensor that was not seen again is offline.
         profiles: Which kinds of device to take, one profile each.
-        names: Device names by what the page calls them: `heatpump`, `thermostat`, a sensor's `sensor_name`.
+        names: Device names by what the page calls them: `meter`, `heatpump`, `thermostat`, a sensor's `sensor_name`.
         titles: What people call them, by the same.
     """
 
@@ -84,34 +87,50 @@ def read_import(table: ImportTable, place: str, folder: Path | None = None) -> I
 def keep_one_reader(
     imports: Sequence[ImportSettings], devices: Sequence[Device]
 ) -> tuple[ImportSettings, ...]:
-    """One heat pump has one reader: two programs on its gateway take each other's answers.
+    """A heat pump and a meter have one reader: two programs on one gateway take each other's answers.
 
-    An import that would bring the heat pump that a bus has already is refused where
-    its address says whose page it is, else when its page shows a heat pump.
+    An import that would bring what a bus has already is refused where its address
+    says whose page it is, else when its page shows it.
 
     Raises:
         SettingsError: The text says what to choose between.
     """
-    polled = next((one for one in devices if one.key.kind is Kind.HEATPUMP and one.bus is not None), None)
-    if polled is None:
-        return tuple(imports)
+    on_bus = [one for one in devices if one.bus is not None]
+    pump = next((one for one in on_bus if one.key.kind is Kind.HEATPUMP), None)
+    meter = next((one for one in on_bus if WAGO in one.aliases), None)
     judged = []
     for number, one in enumerate(imports):
-        # An import that gives its heat pump a name of its own means another one.
-        if one.names.get(Kind.HEATPUMP.value, polled.key.name) != polled.key.name:
-            judged.append(one)
-            continue
+        kinds = {profile.kind for profile in one.profiles}
+        refused: dict[Kind, str] = {}
+        if pump is not None and Kind.HEATPUMP in kinds and _is_same(one, pump):
+            refused[Kind.HEATPUMP] = _explain_pump(pump)
+        if meter is not None and Kind.METER in kinds and _is_same(one, meter):
+            refused[Kind.METER] = _explain_meter(meter)
         url = urlsplit(one.url)
-        is_lg_control = url.hostname == LG_CONTROL_HOST or url.port == LG_CONTROL_PORT
-        if is_lg_control and any(profile.kind is Kind.HEATPUMP for profile in one.profiles):
-            raise SettingsError(f"import[{number}].url: {_explain(polled)}")
-        judged.append(replace(one, no_heat_pump=_explain(polled)))
+        if Kind.HEATPUMP in refused and (url.hostname == LG_CONTROL_HOST or url.port == LG_CONTROL_PORT):
+            raise SettingsError(f"import[{number}].url: {refused[Kind.HEATPUMP]}")
+        if Kind.METER in refused and url.hostname == METER_EXPORTER_HOST:
+            raise SettingsError(f"import[{number}].url: {refused[Kind.METER]}")
+        judged.append(replace(one, refused=refused))
     return tuple(judged)
 
 
-def _explain(polled: Device) -> str:
+def _is_same(one: ImportSettings, polled: Device) -> bool:
+    """An import that gives its device a name of its own means another one."""
+    return one.names.get(polled.key.kind.value, polled.key.name) == polled.key.name
+
+
+def _explain_pump(polled: Device) -> str:
     return (
         f"device {polled.key.name!r} reads the heat pump itself, and a gateway has one owner: keep lg-r290-control as"
         " it is and remove that [[device]], or remove this [[import]] and let lg-r290-control use the poller's proxy"
         ' (docs/existing-system.md); another heat pump needs names = { heatpump = "ITS-NAME" }'
+    )
+
+
+def _explain_meter(polled: Device) -> str:
+    return (
+        f"device {polled.key.name!r} reads the meter itself, and a gateway has one owner: stop the original exporter and"
+        " remove this [[import]], or remove that [[device]] (docs/existing-system.md); another meter needs"
+        ' names = { meter = "ITS-NAME" }'
     )

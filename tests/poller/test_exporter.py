@@ -161,11 +161,20 @@ def test_a_page_without_a_known_name_says_so(page):
         read(page)
 
 
-def test_a_heat_pump_that_somebody_else_reads_is_refused():
-    settings = replace(import_settings(), no_heat_pump="the bus reads it")
-    with pytest.raises(PageError, match="the bus reads it"):
+def test_what_somebody_else_reads_is_refused():
+    settings = replace(import_settings(), refused={Kind.HEATPUMP: "the bus reads it"})
+    with pytest.raises(PageError, match="the bus reads it") as caught:
         read(HEAT_PUMP, Exporter(settings))
+    assert caught.value.trouble is PageTrouble.TWO_READERS
     assert "temp_indoor" in read(SENSORS, Exporter(settings))
+
+
+def test_the_original_exporters_page_is_a_meter_that_keeps_its_names():
+    page = "# TYPE wago_power_total_kw gauge\nwago_power_total_kw 1.662\nwago_energy_L1_kwh 4115.23\nmeter_frequency_hz 5\n"
+    assert read(page) == {"meter": {"power_total_kw": 1.662, "energy_L1_kwh": 4115.23}}
+    (device,) = devices(page)
+    assert device.prefixes == ("meter", "wago")
+    assert device.series_labels == {"device": "meter"}
 
 
 def test_the_simulators_pages_are_what_is_expected_here():

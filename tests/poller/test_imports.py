@@ -7,6 +7,7 @@ import pytest
 from bridge.config import read_config as read_bridge_config
 from poller.config import PollerSettings, read_config
 from readings.errors import SettingsError
+from readings.reading import Kind
 from tests.poller.test_config import GOOD, write
 
 WITHOUT_PUMP = GOOD[: GOOD.index('[[device]]\nname = "lg"')]
@@ -36,8 +37,13 @@ def test_two_lines_for_each_of_the_two_pages(tmp_path):
         30,
         900,
     )
-    assert [profile.name for profile in sensors.profiles] == ["lg-r290-control", "iot-api", "thermostat"]
-    assert pump.no_heat_pump == sensors.no_heat_pump == ""
+    assert [profile.name for profile in sensors.profiles] == [
+        "wago-exporter",
+        "lg-r290-control",
+        "iot-api",
+        "thermostat",
+    ]
+    assert pump.refused.keys() == sensors.refused.keys() == {Kind.METER}, "the meter is on the bus"
 
 
 def test_the_bridge_reads_the_same_file(tmp_path):
@@ -67,7 +73,7 @@ def test_one_heat_pump_that_is_polled_and_imported_is_a_mistake_that_explains_th
 
 def test_a_page_whose_address_does_not_show_it_is_refused_when_it_shows_a_heat_pump(tmp_path):
     (one,) = read(tmp_path, f'{GOOD}[[import]]\nurl = "http://192.168.2.5:9000/metrics"\n').imports
-    assert one.no_heat_pump == EXPLAINED
+    assert one.refused[Kind.HEATPUMP] == EXPLAINED
 
 
 def test_another_heat_pump_may_be_imported_under_a_name_of_its_own(tmp_path):
@@ -75,8 +81,18 @@ def test_another_heat_pump_may_be_imported_under_a_name_of_its_own(tmp_path):
         f'{GOOD}[[import]]\nurl = "http://lg_r290_service:8000/metrics"\nnames = {{ heatpump = "annex" }}\n'
     )
     (one,) = read(tmp_path, text).imports
-    assert one.no_heat_pump == ""
+    assert Kind.HEATPUMP not in one.refused
     assert "import[0].url" in refuse(tmp_path, text.replace("annex", "lg"))
+
+
+def test_a_meter_that_is_polled_and_imported_is_a_mistake_too(tmp_path):
+    text = f'{GOOD}[[import]]\nurl = "http://modbus_exporter:9100/metrics"\n'
+    assert refuse(tmp_path, text).startswith(
+        "import[0].url: device 'wp' reads the meter itself, and a gateway has one"
+    )
+    assert (
+        not read(tmp_path, text + 'names = { meter = "annex", heatpump = "annex-pump" }\n').imports[0].refused
+    )
 
 
 @pytest.mark.parametrize(
