@@ -157,8 +157,8 @@ def _find(name: str, folder: Path | None) -> _File | None:
 def _read(file: _File, folder: Path | None, below: tuple[_File, ...] = ()) -> dict[str, Any]:
     """A file's tables over those of the file that it extends."""
     try:
-        tables = count_from_zero(tomllib.loads(file.text))
-    except (tomllib.TOMLDecodeError, ProfileError) as error:
+        tables = tomllib.loads(file.text)
+    except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{file.where}: {error}") from error
     if folder is not None and file.is_own and file.name in _shipped() and tables.get("replaces") is not True:
         raise ProfileError(
@@ -167,7 +167,7 @@ def _read(file: _File, folder: Path | None, below: tuple[_File, ...] = ()) -> di
         )
     other = tables.get("extends")
     if not isinstance(other, str):
-        return tables
+        return _count(file, tables, {})
     # A file that takes the place of a shipped one may extend that one.
     base = _find(other, None if other == file.name else folder)
     if base is None:
@@ -180,7 +180,14 @@ def _read(file: _File, folder: Path | None, below: tuple[_File, ...] = ()) -> di
     known = _make(base, inherited).fields  # what is wrong there is said with that file's name
     if unknown := [name for name in _texts(tables.get("without")) if name not in known]:
         raise ProfileError(f"{file.where}: without: {unknown[0]!r} is not a field of {other}")
-    return extend(inherited, tables)
+    return extend(inherited, _count(file, tables, inherited))
+
+
+def _count(file: _File, tables: dict[str, Any], inherited: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return count_from_zero(tables, inherited)
+    except ProfileError as error:
+        raise ProfileError(f"{file.where}: {error}") from error
 
 
 def _texts(names: Any) -> list[str]:

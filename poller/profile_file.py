@@ -59,6 +59,15 @@ class TextTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     encoding: Literal["string", "hex"] = "hex"
 
 
+class BaseTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The number that a manual gives to the first register of each table."""
+
+    coil: int = 0
+    discrete: int = 0
+    input: int = 0
+    holding: int = 0
+
+
 class ProfileTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A profile's TOML file as it stands."""
 
@@ -71,7 +80,7 @@ class ProfileTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     extends: str | None = None
     without: tuple[str, ...] = ()
     replaces: bool = False
-    base: Literal[0, 1] = 0
+    base: int | BaseTable = 0
     transport: Literal["modbus", "messages"] = "modbus"
     interval_s: Annotated[float, msgspec.Meta(gt=0)] = 30
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=10)] = 1

@@ -9,22 +9,33 @@ OWN = ("extends", "without", "replaces", "status", "base")
 """Keys that say something of one file alone, and are not taken over."""
 
 
-def count_from_zero(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """The tables of a file with the addresses that go over the wire.
+def count_from_zero(tables: Mapping[str, Any], inherited: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The tables of a file with the addresses that go over the wire: its own numbers less that of the first (`base`).
+
+    Args:
+        tables: The file.
+        inherited: What it takes over, which may say in which table a field is.
 
     Raises:
         ProfileError: The text begins with the key. An address is below the file's first one.
 
-    >>> count_from_zero({"base": 1, "fields": {"frequency_hz": {"address": 13}}})
-    {'base': 1, 'fields': {'frequency_hz': {'address': 12}}}
+    >>> count_from_zero({"base": 30001, "fields": {"frequency_hz": {"address": 30013}}})["fields"]
+    {'frequency_hz': {'address': 12}}
     """
-    if tables.get("base") != 1:
-        return dict(tables)
-    return dict(tables) | {
-        table: {name: _shift(f"{table}.{name}", keys) for name, keys in tables[table].items()}
-        for table in ("identity", "fields")
-        if isinstance(tables.get(table), dict)
-    }
+    counted = dict(tables)
+    for group in ("identity", "fields"):
+        if isinstance(tables.get(group), dict):
+            default = (
+                {}
+                if group == "identity"
+                else _over((inherited or {}).get("defaults"), tables.get("defaults", {}))
+            )
+            before = (inherited or {}).get(group, {})
+            counted[group] = {
+                name: _shift(f"{group}.{name}", keys, tables.get("base"), [keys, before.get(name), default])
+                for name, keys in tables[group].items()
+            }
+    return counted
 
 
 def extend(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,10 +70,15 @@ def _over(base: Any, own: Any) -> Any:
     return {**base, **own} if isinstance(base, dict) and isinstance(own, dict) else own
 
 
-def _shift(place: str, keys: Any) -> Any:
+def _shift(place: str, keys: Any, base: Any, sayings: list[Any]) -> Any:
+    """A point's keys with its address on the wire; `sayings` may name its table, the nearest first."""
     address = keys.get("address") if isinstance(keys, dict) else None
-    if not isinstance(address, int):
+    tables = (one["table"] for one in sayings if isinstance(one, dict) and "table" in one)
+    first = base.get(next(tables, "holding"), 0) if isinstance(base, dict) else base
+    if not (isinstance(address, int) and isinstance(first, int)):
         return keys
-    if address < 1:
-        raise ProfileError(f"{place}.address: expected 1 or more, because the file counts from 1 (base)")
-    return keys | {"address": address - 1}
+    if address < first:
+        raise ProfileError(
+            f"{place}.address: expected {first} or more, where the file begins to count (base)"
+        )
+    return keys | {"address": address - first}

@@ -204,8 +204,26 @@ def test_addresses_from_1_are_those_of_the_file_itself(tmp_path):
     )
     assert counted.fields["frequency_hz"].point.address == 12
     assert counted.identity["serial_number"].address == 500
-    with pytest.raises(ProfileError, match=r"t.toml: fields.tariff.address: expected 1 or more, because"):
+    with pytest.raises(ProfileError, match=r"t.toml: fields.tariff.address: expected 1 or more, where"):
         profile("tariff = { address = 0, range = [1, 4] }", head="base = 1\n")
+
+
+def test_each_table_may_be_counted_as_its_manual_does(tmp_path):
+    """30013 is input register 12, 40009 holding register 8; the table may be said anywhere."""
+    base = "base = { input = 30001, holding = 40001 }\n"
+    known = profile(
+        'frequency_hz = { address = 30013, range = [45, 65] }\ntariff = { table = "holding", address = 40009, range = [1, 4] }',
+        head=f'{base}[defaults]\ntable = "input"\n[identity]\nserial_number = {{ address = 40101, registers = 2 }}\n',
+    )
+    assert (known.fields["frequency_hz"].point.address, known.fields["tariff"].point.address) == (12, 8)
+    assert known.identity["serial_number"].address == 100
+    folder = write(
+        tmp_path,
+        a=f'extends = "eastron-sdm72"\n{base}[fields]\npower_total_kw = {{ address = 300055 }}\n'.replace(
+            "30001", "300001"
+        ),
+    )
+    assert load_profile("a", folder).fields["power_total_kw"].point.address == 54
 
 
 def test_a_profile_may_extend_one_of_the_same_folder_and_so_on(tmp_path):
@@ -255,7 +273,8 @@ def test_untested_is_what_a_file_says_of_itself(tmp_path):
             {"a": 'extends = "wago-879"\n[fields]\npower_L1_kw = 3'},
             "a.toml: fields.power_L1_kw: expected its keys in braces, got 3",
         ),
-        ({"a": 'extends = "wago-879"\nbase = 2'}, "a.toml: base: invalid enum value 2"),
+        ({"a": 'extends = "wago-879"\nbase = "one"'}, r"a.toml: base: expected `int \| object`"),
+        ({"a": 'extends = "wago-879"\nbase = { registers = 1 }'}, "a.toml: base.registers: unknown key"),
         ({"a": 'extends = "wago-879"\nwithout = ["colour"]'}, "without: 'colour' is not a field of wago-879"),
         (
             {"a": 'extends = "wago-879"\nwithout = ["energy_total_kwh"]'},
