@@ -28,7 +28,6 @@ from bridge.remote_write.connection import Connection, ReceiverSettings
 from bridge.sender import Sender
 from bridge.store import Store
 from bridge.subscribe import PRUNE_EVERY_S
-from heating.simulated import SimulatedHouse
 from poller.assemble import Report, Stamped
 from poller.blocks import BlockRead, Poll
 from poller.device import Device
@@ -41,9 +40,10 @@ from poller.trackers import Arrival, Trackers
 from poller.walltime import ClockReading
 from readings.broker import Message
 from readings.health import BRIDGE_HEALTH, POLLER_HEALTH, Tally
-from readings.reading import DeviceKey, Kind
+from readings.reading import DeviceKey
 from simulator.bus import Device as Simulated
 from simulator.house_bus import LiveHouse
+from simulator.shelly import ADDRESSES
 
 STEP_S = 10
 BEGIN_S = 1_795_406_700
@@ -130,9 +130,7 @@ class _House:
     def __init__(self, clock: _Clock) -> None:
         self._clock = clock
         self._house = LiveHouse(start_s=BEGIN_S, monotonic=clock.monotonic)
-        # Not entered: only its devices are wanted, not its gateway.
-        reporting = SimulatedHouse(speed=1, seed=0).sources()[0].devices
-        self._sensors = [one for one in reporting if one.key.kind is Kind.SENSOR]
+        self._sensors = [_sensor(name) for name in ADDRESSES]
         self._polled = [
             (_device("wago-879", "meter", 30), self._house.meter()),
             (_device("lg-r290", "heatpump", 10), self._house.heat_pump()),
@@ -214,6 +212,11 @@ def _device(profile_name: str, name: str, interval_s: float) -> Device:
     profile = load_profile(profile_name)
     key = DeviceKey(profile.kind, name)
     return Device(key, name, profile, profile.choose(), interval_s, bus="rs485", unit=1)
+
+
+def _sensor(name: str) -> Device:
+    profile = load_profile("shelly-blu-ht")
+    return Device(DeviceKey(profile.kind, name), name, profile, profile.choose(), profile.interval_s)
 
 
 def _poll(device: Device, simulated: Simulated, now: float) -> Poll:

@@ -68,6 +68,7 @@ class BridgeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     device: Any = None
     imports: Any = msgspec.field(name="import", default=None)
     rule: Any = None
+    shelly: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from readings.payload import Info, decode_info, decode_state
 from readings.reading import DeviceKey
 from readings.settings import MqttSettings
 from readings.topics import DeviceTopic, Leaf, Topics
+from simulator.shelly import PREFIX as SHELLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,31 @@ title = "Heat pump"
 bus = "rs485"
 profile = "lg-r290"
 unit = 7
+
+[[shelly]]
+prefix = "{shelly}"
+
+[[shelly.sensor]]
+name = "temp_indoor"
+title = "Living room"
+address = "00:00:5e:00:53:11"
+
+[[shelly.sensor]]
+name = "temp_outdoor"
+title = "Outdoors"
+address = "00:00:5e:00:53:10"
+
+[[shelly.sensor]]
+name = "temp_buffer"
+title = "Buffer tank"
+address = "00:00:5e:00:53:12"
+
+[[shelly.thermostat]]
+name = "room"
+title = "Thermostat"
+switch = 0
+target = 21
+current = "temp_indoor"
 {remote_write}"""
 
 REMOTE_WRITE = """
@@ -141,6 +167,7 @@ def _start_all(
             web_port=web_port,
             listen=options.listen,
             gateway_port=house.port,
+            shelly=SHELLY,
             remote_write="" if prometheus is None else REMOTE_WRITE.format(port=prometheus.port),
         ),
         encoding="utf-8",
@@ -150,12 +177,12 @@ def _start_all(
     stack.callback(bridge.stop)
     poller = Poller(
         read_poller_config(config, {}),
-        sources=house.sources(),
         trust_at_once=True,
         # Not the end of the process: servers and folder want to be cleared away.
         on_hang=end,
     )
     poller.start()
+    stack.enter_context(house.shelly(mqtt_port))
     stack.callback(poller.stop)
     stack.enter_context(_watch(mqtt_port, terminal))
     return _footer(options, broker, prometheus, web_port, house.port)

@@ -18,9 +18,12 @@ from poller.sources.imports import ImportTable, keep_one_reader, read_import
 from poller.sources.rule_file import read_rule
 from poller.sources.rule_tables import RuleTable
 from poller.sources.rules import Rule
+from poller.sources.shelly.loading import load_shelly
+from poller.sources.shelly.tables import ShellySettings, ShellyTable, read_shelly
 from readings.errors import ReadingsError, SettingsError
 from readings.reading import DeviceKey
 from readings.settings import HomeAssistantSettings, MqttSettings, find_ca, load
+from readings.topics import Topics
 
 KEEP_ALIVE_S = 15
 """The longest interval of a device that stops when nobody asks it; the LG waits 20 s and more."""
@@ -94,6 +97,7 @@ class PollerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     device: tuple[DeviceTable, ...] = ()
     imports: tuple[ImportTable, ...] = msgspec.field(name="import", default=())
     rule: tuple[RuleTable, ...] = ()
+    shelly: tuple[ShellyTable, ...] = ()
     bridge: Any = None
     remote_write: Any = None
 
@@ -130,6 +134,7 @@ class PollerSettings:
     buses: tuple[BusSettings, ...]
     devices: tuple[Device, ...]
     max_series: int = MOST_SERIES
+    shelly: tuple[ShellySettings, ...] = ()
     profiles: Path | None = None
     imports: tuple[ImportSettings, ...] = ()
     rules: tuple[Rule, ...] = ()
@@ -155,7 +160,6 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         # People and Home Assistant tell devices apart by what they are called.
         _refuse_twins("device", "title", [one.title or one.name for one in file.device])
         _refuse_twins("device", "unit", [f"unit {one.unit} on bus {one.bus}" for one in file.device])
-        refuse_conflicts(devices)
         imports = tuple(
             read_import(one, f"import[{place}]", folder) for place, one in enumerate(file.imports)
         )
@@ -163,6 +167,10 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         imports = keep_one_reader(imports, devices)
         rules = tuple(read_rule(one, f"rule[{place}]", folder) for place, one in enumerate(file.rule))
         _refuse_twins("rule", "name", [one.name for one in rules])
+        shelly = read_shelly(file.shelly)
+        topics = Topics(file.mqtt.root)
+        found = load_shelly(shelly, topics=topics, poller=file.poller.name, folder=folder)
+        refuse_conflicts([*devices, *(one for source in found for one in source.devices)])
         ca = find_ca(file.mqtt.ca, path.parent, "mqtt.ca")
     except (ReadingsError, ProfileError) as error:
         raise SettingsError(f"{path}: {error}") from error
@@ -179,6 +187,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         max_series=file.poller.max_series,
         imports=imports,
         rules=rules,
+        shelly=shelly,
     )
 
 

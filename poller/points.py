@@ -116,6 +116,9 @@ class Field:
     Attributes:
         difference: The field is the first minus the second of these.
         raw_of: The field is the unfiltered register of this energy count.
+        paths: Where it stands in what its device publishes, the first that is believable; for a Shelly
+            `em.a_act_power` is a key of the component `em`.
+        scale: The value is what stands there times this.
         default: Whether it is read when the configuration does not choose.
         interval_s: Seconds between two reads of it, where they are more than its device's.
     """
@@ -126,6 +129,8 @@ class Field:
     difference: tuple[str, str] | None = None
     raw_of: str | None = None
     words: Mapping[str, str] = field(default_factory=dict)
+    paths: tuple[str, ...] = ()
+    scale: float | int = 1
     default: bool = True
     interval_s: float | None = None
 

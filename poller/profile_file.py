@@ -32,6 +32,7 @@ class PointTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     words: dict[str, str] = {}
     difference: tuple[str, str] | None = None
     raw_of: str | None = None
+    paths: tuple[str, ...] = ()
     default: bool = True
     interval_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
     unit: str | None = None
@@ -120,6 +121,8 @@ def make_field(name: str, keys: Any, profile: ProfileTable) -> Field:
         difference=table.difference,
         raw_of=table.raw_of,
         words=table.words,
+        paths=table.paths,
+        scale=table.scale,
         default=table.default,
         interval_s=table.interval_s,
     )
@@ -131,6 +134,8 @@ def _check_origin(name: str, table: PointTable, profile: ProfileTable) -> None:
         raise ProfileError(f"{name}: expected exactly one of address, difference, raw_of")
     if profile.transport == "messages" and origins != 0:
         raise ProfileError(f"{name}: expected no address, the device reports by itself")
+    if profile.transport == "modbus" and table.paths:
+        raise ProfileError(f"{name}.paths: expected an address, the device does not report by itself")
     if table.interval_s is not None and table.address is None:
         raise ProfileError(f"{name}.interval_s: expected it on a field with an address")
 

@@ -26,6 +26,7 @@ from poller.recorder import Limits, Recorder
 from poller.sources import MessageSource, Source
 from poller.sources.imported import Imported
 from poller.sources.rules import RuleSource
+from poller.sources.shelly.loading import load_shelly
 from poller.switchboard import Switchboard
 from poller.trackers import Arrival, Trackers
 from poller.transport import Transport
@@ -96,8 +97,11 @@ class Poller:
         self.tally = Tally(POLLER_HEALTH)
         sources = (*sources, *(Imported(one, self.tally) for one in settings.imports))
         message_sources = (*message_sources, *map(RuleSource, settings.rules))
+        topics = Topics(settings.mqtt.root)
+        shelly = load_shelly(settings.shelly, topics=topics, poller=settings.name, folder=settings.profiles)
+        message_sources = (*message_sources, *shelly)
         devices = (*settings.devices, *(device for source in sources for device in source.devices))
-        refuse_conflicts(devices)
+        refuse_conflicts([*devices, *(device for source in message_sources for device in source.devices)])
         clock = self._clock = clock or MachineClock()
         stream = secrets.token_hex(4)
         self.tally.set("poller_build_info", 1, version=VERSION)
@@ -106,7 +110,6 @@ class Poller:
         self._name = settings.name
         self._on_hang = on_hang
         self._hangs_after_s = hangs_after_s
-        topics = Topics(settings.mqtt.root)
         jitter = lambda: secrets.randbelow(1000) / 1000  # noqa: E731
         instance = name_instance(clock.read().wall_ms, stream)
         self._rivals = Rivals(instance)

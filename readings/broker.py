@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -23,7 +22,10 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from readings.message import Delivery, Message
 from readings.settings import MqttSettings
+
+__all__ = ["Delivery", "Message", "Session", "waits"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,34 +41,6 @@ CLOSE_S = 1.5
 
 MAX_QUEUED = 5000
 """Messages that may wait for the socket; more are refused rather than kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """Something to publish."""
-
-    topic: str
-    payload: bytes
-    retain: bool = False
-    qos: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """Something that the broker sent.
-
-    Attributes:
-        retained: It lay at the broker; it did not just happen.
-        connection: The connection that it came on, counted from 1.
-        packet: Its packet number there, for the acknowledgement; 0 at QoS 0.
-    """
-
-    topic: str
-    payload: bytes
-    retained: bool
-    connection: int
-    packet: int
-    qos: int
 
 
 def waits(first_s: float, longest_s: float, jitter: Callable[[], float]) -> Iterator[float]:

@@ -13,6 +13,8 @@ from simulator.devices import heat_pump_values, meter_values, profile_values, se
 from simulator.gateway import Gateway
 from simulator.house import House, HouseState
 from simulator.registers import points_of
+from simulator.shelly import ADDRESSES, FIRST_ID
+from simulator.shelly import PREFIX as SHELLY
 from simulator.wire import RtuFraming, TcpFraming
 
 METER_UNIT = 2
@@ -23,17 +25,13 @@ SENSOR_LABELS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         name: MappingProxyType(
             {
-                "device_id": device_id,
-                "gateway_id": "shellypro2-00005e005301",
-                "sensor_id": mac,
+                "device_id": str(FIRST_ID + number),
+                "gateway_id": SHELLY,
+                "sensor_id": address,
                 "sensor_name": name,
             }
         )
-        for name, device_id, mac in (
-            ("temp_outdoor", "200", "00:00:5e:00:53:10"),
-            ("temp_indoor", "201", "00:00:5e:00:53:11"),
-            ("temp_buffer", "202", "00:00:5e:00:53:12"),
-        )
+        for number, (name, address) in enumerate(ADDRESSES.items())
     }
 )
 """The house's sensors, each with the four labels that the original system gives its series."""

@@ -14,7 +14,7 @@ from typing import Protocol
 from poller.assemble import Report
 from poller.device import Device
 from poller.sources.heard import Heard
-from readings.broker import Message
+from readings.message import Message
 
 __all__ = ["Heard", "MessageSource", "Source"]
 

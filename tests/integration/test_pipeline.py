@@ -18,6 +18,7 @@ from poller.run import Poller
 from readings.payload import decode_state
 from simulator.bus import Exchange
 from simulator.house_bus import METER_UNIT
+from simulator.shelly import PREFIX as SHELLY
 from tests.conftest import Server, free_port, needs, wait_until
 from tests.integration.prometheus_api import query, samples
 
@@ -57,6 +58,7 @@ class Running:
             web_port=free_port(),
             listen="127.0.0.1",
             gateway_port=self.house.port,
+            shelly=SHELLY,
             remote_write=REMOTE_WRITE.format(port=prometheus_port),
         )
         config.write_text(
@@ -64,14 +66,11 @@ class Running:
         )
         self.settings = read_poller_config(config, {})
         self.bridge = Bridge(read_bridge_config(config, {}))
-        self.poller = Poller(
-            self.settings,
-            sources=self.house.sources(),
-            trust_at_once=True,
-            on_hang=pytest.fail,
-        )
+        self.poller = Poller(self.settings, trust_at_once=True, on_hang=pytest.fail)
         self.bridge.start()
         self.poller.start()
+        self.shelly = self.house.shelly(mqtt_port)
+        self.shelly.__enter__()
 
     def exchanges(self) -> tuple[Exchange, ...]:
         return self.house._gateway.exchanges
@@ -94,6 +93,7 @@ class Running:
 
     def stop(self) -> None:
         self.poller.stop()
+        self.shelly.__exit__(None, None, None)
         self.house.__exit__(None, None, None)
 
 
