@@ -9,7 +9,7 @@ replaced.
 import msgspec
 
 from poller.decimals import add, float32_steps, subtract
-from poller.decode import Decoded
+from poller.decode import Decoded, NoNumber
 from poller.filters import Accepted, HeldBack, NoValue, Reason, Rejected, Verdict, check
 from poller.points import Rules
 
@@ -26,11 +26,11 @@ class Candidate(msgspec.Struct, frozen=True):
     """Readings that agree among themselves and do not follow from the last accepted one.
 
     Attributes:
-        first: The first of them, a register.
-        first_at: When it was read, seconds of the monotonic clock.
+        first: The first of them, a register; 0 where they follow from that.
+        first_at: When the first of them was read, seconds of the monotonic clock.
         last: The highest of them, which is the last but for rounding.
         last_at: When the last one was read.
-        readings: How many there are.
+        readings: How many there are, a 0 not counted.
     """
 
     first: int | float
@@ -83,7 +83,7 @@ def judge_count(
     reading that is rejected is none: it neither supports nor ends a row.
 
     0 is never accepted, so a new meter has no count before its first step
-    (0.01 kWh, three times). A fall under the same, or no, serial number takes
+    (0.01 kWh, three times); where it was seen at 0 before, the row begins there. A fall under the same, or no, serial number takes
     an hour besides. Then, and after a rise that even the whole time since the
     last accepted reading does not explain, and under a new serial number, the
     count goes on from its last value: the offset is taken at the first reading
@@ -99,10 +99,11 @@ def judge_count(
         serial: The meter's serial number, where it is known.
     """
     register = check(rules, reading)
+    if register == 0 or register == Rejected(Reason.RESOLUTION):
+        refused = register if isinstance(register, Rejected) else Rejected(Reason.ZERO)
+        return refused, _note_start(count, reading, at)
     if isinstance(register, Rejected | NoValue):
         return register, count
-    if register == 0:
-        return Rejected(Reason.ZERO), count
     doubt = _doubt(rules, count, register, at, serial)
     if doubt is None:
         return _accept(count, max(register, count.register or 0), at, serial, count.offset)
@@ -146,13 +147,24 @@ def follows(rules: Rules, before: int | float, register: int | float, elapsed_s:
     return subtract(register, before) <= possible or float32_steps(before, register) <= ROUNDING_STEPS
 
 
+def _note_start(count: Count, reading: Decoded, at: float) -> Count:
+    """A count that was believed reads next to nothing: garbage, or a new meter before its first step.
+
+    Nobody can tell yet, so it supports nothing. But if readings follow from it, the new meter's
+    count began at 0, and its first step was consumed like any other.
+    """
+    if count.register is None or count.candidate is not None or isinstance(reading, NoNumber):
+        return count
+    start = round(reading, 6)
+    return msgspec.structs.replace(count, candidate=Candidate(start, at, start, at, readings=0))
+
+
 def _extend(rules: Rules, candidate: Candidate | None, register: int | float, at: float) -> Candidate:
     """One reading more that agrees with those before it, or the first of a new row."""
     if candidate is None or not follows(rules, candidate.last, register, min(at - candidate.last_at, HOUR_S)):
         return Candidate(register, at, register, at)
-    return Candidate(
-        candidate.first, candidate.first_at, max(candidate.last, register), at, candidate.readings + 1
-    )
+    began = candidate.first_at if candidate.readings else at
+    return Candidate(candidate.first, began, max(candidate.last, register), at, candidate.readings + 1)
 
 
 def _is_confirmed(candidate: Candidate, doubt: Reason) -> bool:

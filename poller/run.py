@@ -74,6 +74,7 @@ class Poller:
         make_transport: How to reach a bus.
         clock: The machine's clocks.
         monotonic: Seconds of a clock that never jumps, for the buses and the watch over them.
+        rest: How a bus's thread waits for so many seconds.
         hangs_after_s: Without a sign of life for so long a bus thread hangs.
 
     Raises:
@@ -92,6 +93,7 @@ class Poller:
         make_transport: Callable[[BusSettings, Tally], Transport] | None = None,
         clock: MachineClock | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        rest: Callable[[float], object] | None = None,
         hangs_after_s: float = HANGS_AFTER_S,
     ) -> None:
         self.tally = Tally(POLLER_HEALTH)
@@ -107,6 +109,7 @@ class Poller:
         self.tally.set("poller_build_info", 1, version=VERSION)
         self._stopping = threading.Event()
         self._monotonic = monotonic
+        self._rest = rest or self._stopping.wait
         self._name = settings.name
         self._on_hang = on_hang
         self._hangs_after_s = hangs_after_s
@@ -241,12 +244,19 @@ class Poller:
         return BusWorker(
             bus,
             [one for one in devices if one.bus == bus.name],
-            transport=(make_transport or _reach)(bus, self.tally),
+            transport=make_transport(bus, self.tally)
+            if make_transport
+            else ModbusTransport(bus, tally=self.tally, monotonic=self._monotonic),
             monotonic=self._monotonic,
-            wait=self._stopping.wait,
+            wait=self._wait,
             on_poll=self._on_poll,
             tally=self.tally,
         )
+
+    def _wait(self, seconds: float) -> bool:
+        """In the bus's thread."""
+        self._rest(seconds)
+        return self._stopping.is_set()
 
     def _on_poll(self, device: Device, poll: Poll) -> bool:
         """In the bus's thread: hand the poll over; what the filters want to know comes from the poll before."""
@@ -265,7 +275,3 @@ class Poller:
 
     def _emit(self, device: Device, report: Report) -> None:
         self._recorder.offer(device, Arrival(report, time.monotonic()))
-
-
-def _reach(bus: BusSettings, tally: Tally) -> Transport:
-    return ModbusTransport(bus, tally=tally)

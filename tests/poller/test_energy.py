@@ -134,11 +134,55 @@ def test_a_new_serial_number_is_a_new_meter_whatever_its_register_shows():
 
 
 def test_a_new_meter_starts_at_zero_and_nothing_is_counted_twice():
+    """What it counted from its 0 on was consumed, its first step too."""
     meter = running(4000.0)
     meter.serial = "B"
     assert meter.read(0.0, 0.0, 0.0, 0.01, 0.02, 0.03, 0.5, every_s=60.0) == (
-        ["zero"] * 3 + ["new_meter", "new_meter", 4000.02, 4000.49]
+        ["zero"] * 3 + ["new_meter", "new_meter", 4000.03, 4000.5]
     )
+
+
+@pytest.mark.parametrize(
+    ("what", "readings", "published"),
+    [
+        ("a coarse meter's first step", [0.0, 0.0, 0.3, 0.3, 0.3, 0.5], ["zero", "zero", "new_meter", "new_meter", 4000.3, 4000.5]),
+        ("next to nothing, as a fine meter shows it", [0.004, 0.2, 0.3, 0.4], ["resolution", "new_meter", "new_meter", 4000.396]),
+        ("a garbage 0 before a used meter", [0.0, 700.0, 700.1, 700.2], ["zero", "new_meter", "new_meter", 4000.2]),
+        ("a garbage 0 within a row", [700.0, 0.0, 700.1, 700.2], ["new_meter", "zero", "new_meter", 4000.2]),
+        ("and the old meter after all", [0.0, 0.0, 4000.1], ["zero", "zero", "new_meter"]),
+    ],
+)  # fmt: skip
+def test_where_the_new_meters_count_begins(what, readings, published):
+    meter = running(4000.0)
+    meter.serial = "B"
+    assert meter.read(*readings, every_s=60.0) == published
+
+
+def test_without_a_serial_number_the_hour_begins_with_the_first_step():
+    """Zeros are what a broken answer shows: however long they last, they prove nothing."""
+    meter = running(4000.0)
+    meter.serial = None
+    meter.read(*[0.0] * 100, every_s=60.0)
+    falls = meter.read(*[0.01 * step for step in range(1, 62)], every_s=60.0)
+    assert falls == ["fall"] * 60 + [4000.61]
+    assert meter.read(0.62) == [4000.62]
+
+
+def test_a_zero_among_good_readings_changes_nothing():
+    meter = running(100.0)
+    assert meter.read(0.0, 100.1, 0.0, 0.0, 100.2) == ["zero", 100.1, "zero", "zero", 100.2]
+    assert meter.count.offset == 0
+    assert meter.count.candidate is None
+
+
+def test_zeros_for_ever_ask_for_the_serial_number_once():
+    """A new meter that never counts (an export) must not have its number read with every poll."""
+    meter = running(100.0)
+    meter.read(0.0)
+    assert meter.count.is_disputed
+    began = meter.count.candidate.first_at
+    meter.read(*[0.0] * 20)
+    assert meter.count.candidate.first_at == began
 
 
 def test_a_fall_without_a_new_serial_number_takes_an_hour():
