@@ -163,7 +163,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         imports = tuple(
             read_import(one, f"import[{place}]", folder) for place, one in enumerate(file.imports)
         )
-        _refuse_twins("import", "url", [one.url for one in imports])
+        _refuse_twins("import", "url", [one.page for one in imports])
         imports = keep_one_reader(imports, devices)
         rules = tuple(read_rule(one, f"rule[{place}]", folder) for place, one in enumerate(file.rule))
         _refuse_twins("rule", "name", [one.name for one in rules])

@@ -256,6 +256,8 @@ class Recorder:
             return False
         if announced is not None:
             self._publisher.add(announced)
+            if self._switchboard is not None:
+                self._switchboard.note_news()
         return True
 
     def _restore(self) -> None:

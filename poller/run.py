@@ -97,11 +97,11 @@ class Poller:
         hangs_after_s: float = HANGS_AFTER_S,
     ) -> None:
         self.tally = Tally(POLLER_HEALTH)
-        sources = (*sources, *(Imported(one, self.tally) for one in settings.imports))
-        message_sources = (*message_sources, *map(RuleSource, settings.rules))
+        imports = [Imported(one, self.tally) for one in settings.imports]
         topics = Topics(settings.mqtt.root)
         shelly = load_shelly(settings.shelly, topics=topics, poller=settings.name, folder=settings.profiles)
-        message_sources = (*message_sources, *shelly)
+        sources = (*sources, *imports)
+        message_sources = (*message_sources, *imports, *map(RuleSource, settings.rules), *shelly)
         devices = (*settings.devices, *(device for source in sources for device in source.devices))
         refuse_conflicts([*devices, *(device for source in message_sources for device in source.devices)])
         clock = self._clock = clock or MachineClock()

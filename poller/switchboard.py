@@ -151,6 +151,10 @@ class Switchboard:
         """What a message made is in the journal, or was refused by it."""
         self._line.acknowledge(incoming)
 
+    def note_news(self) -> None:
+        """A source knows more than was written last."""
+        self._has_news = True
+
     def changes(self) -> dict[str, bytes | None]:
         """What is to be remembered otherwise than it was written last; `None` is to be forgotten."""
         if not self._has_news:

@@ -12,9 +12,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from poller.assemble import Report, Stamped
 from poller.device import Device
-from poller.errors import PageError, PageTrouble
+from poller.errors import MessageError, MessageTrouble, PageError, PageTrouble
 from poller.names import make_device_name
 from poller.points import Field
 from poller.profile import Profile
@@ -30,6 +32,8 @@ _TITLES = {Kind.METER: "Meter", Kind.HEATPUMP: "Heat pump", Kind.THERMOSTAT: "Th
 WAGO = "wago"
 """The prefix of the original exporter's metrics, which a meter from its page keeps beside its kind's."""
 
+DAY_MS = 86_400_000
+FORGOTTEN_DAYS = 30
 _LATEST_S = 253_402_300_799
 """The end of the year 9999: what is later is no time."""
 
@@ -61,12 +65,59 @@ class ImportSettings:
     refused: Mapping[Kind, str] = field(default_factory=dict)
 
 
+class _Memory(msgspec.Struct, frozen=True, array_like=True):
+    """A device for the next run.
+
+    Attributes:
+        who: A sensor's id and name; else the kind.
+        labels: Its newest labels.
+        day: When a sensor was last seen, days since 1970; 0 for what has no time.
+    """
+
+    kind: str
+    who: tuple[str, str]
+    labels: dict[str, str]
+    day: int
+
+
 class Exporter:
     """What is known of the devices on one page."""
 
     def __init__(self, settings: ImportSettings) -> None:
         self._settings = settings
         self._devices: dict[_Who, Device] = {}
+        self._memories: dict[_Who, _Memory] = {}
+
+    @property
+    def devices(self) -> Sequence[Device]:
+        """Those that were on the page so far, also in earlier runs."""
+        return tuple(self._devices.values())
+
+    def restore(self, memory: bytes) -> None:
+        """Know the devices of an earlier run; a sensor that was silent for a month before the others is forgotten.
+
+        Raises:
+            MessageError: The memory cannot be read.
+        """
+        try:
+            memories = msgspec.json.decode(memory, type=list[_Memory])
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise MessageError(str(error), MessageTrouble.MEMORY) from error
+        profiles = {profile.kind.value: profile for profile in self._settings.profiles}
+        newest = max((one.day for one in memories), default=0)
+        for one in memories:
+            profile = profiles.get(one.kind)
+            is_old = 0 < one.day < newest - FORGOTTEN_DAYS
+            if profile is not None and profile.kind not in self._settings.refused and not is_old:
+                self._memories.setdefault(one.who, one)
+                if profile.kind is Kind.SENSOR:
+                    self._sensor(profile, one.who, one.labels)
+                else:
+                    self._only(profile)
+
+    def keep(self) -> bytes | None:
+        """The devices for the next run; `None` while there is none."""
+        return msgspec.json.encode(list(self._memories.values())) if self._memories else None
 
     def read(self, samples: Iterable[PageSample]) -> Sequence[tuple[Device, Report]]:
         """The devices of a page with what it says of them; a device that it has no news of is left out.
@@ -108,7 +159,9 @@ class Exporter:
         for who, (order, labels) in sorted(newest.items()):
             if order >= RELEASED_MS:
                 device = self._sensor(profile, who, dict(labels))
-                yield device, _report(device, groups[labels], _seen_ms(groups[labels]))
+                seen = _seen_ms(groups[labels])
+                self._memories[who] = _Memory(profile.kind.value, who, dict(labels), (seen or 0) // DAY_MS)
+                yield device, _report(device, groups[labels], seen)
 
     def _sensor(self, profile: Profile, who: _Who, labels: Mapping[str, str]) -> Device:
         """A second sensor of one name has its id behind it: their values must not mix."""
@@ -126,6 +179,7 @@ class Exporter:
         who = kind, ""
         if who not in self._devices:
             self._add(who, profile, self._settings.names.get(kind, kind), kind, {})
+            self._memories[who] = _Memory(kind, who, {}, 0)
         return self._devices[who]
 
     def _add(self, who: _Who, profile: Profile, name: str, called: str, labels: Mapping[str, str]) -> None:

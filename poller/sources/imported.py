@@ -1,6 +1,7 @@
 """A source that reads the page of another program at an interval."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,6 +11,7 @@ from poller.errors import PageError, PageTrouble
 from poller.sources.exporter import Exporter, ImportSettings
 from poller.sources.exposition import parse_page
 from poller.sources.fetch import fetch_page
+from poller.sources.heard import Heard
 from readings.health import Tally
 from readings.reading import DeviceKey, Value
 
@@ -31,7 +33,8 @@ class Imported:
         monotonic: Seconds of a clock that never jumps.
     """
 
-    devices: Sequence[Device] = ()
+    filters: Sequence[str] = ()
+    """It hears no messages; only its memory is a message source's."""
 
     def __init__(
         self,
@@ -46,8 +49,34 @@ class Imported:
         self._fetch = fetch
         self._monotonic = monotonic
         self._exporter = Exporter(settings)
+        self._exporting = threading.Lock()
+        self.name = f"import {settings.page}"
         self._trouble: PageTrouble | None = None
         self._last: dict[DeviceKey, tuple[Mapping[str, Value | Stamped], float]] = {}
+
+    @property
+    def devices(self) -> Sequence[Device]:
+        """Those that were on the page so far, also in earlier runs."""
+        with self._exporting:
+            return self._exporter.devices
+
+    def restore(self, memory: bytes) -> None:
+        """Know the devices of an earlier run, so that nobody takes them for gone until the page is read."""
+        with self._exporting:
+            self._exporter.restore(memory)
+
+    def keep(self) -> bytes | None:
+        """The devices for the next run."""
+        with self._exporting:
+            return self._exporter.keep()
+
+    def hear(self, heard: Heard) -> tuple[()]:  # noqa: ARG002  # it has no filters
+        """Nothing."""
+        return ()
+
+    def ask(self, now: float, connection: int) -> tuple[()]:  # noqa: ARG002  # other sources ask
+        """Nothing."""
+        return ()
 
     def run(self, emit: Callable[[Device, Report], None], wait: Callable[[float], bool]) -> None:
         """Read at once, then at every interval, until `wait` gives True."""
@@ -63,7 +92,9 @@ class Imported:
         """Read the page once and hand over what it says; say whether it could be read."""
         try:
             body = self._fetch(self._settings.url, min(LONGEST_WAIT_S, self._settings.interval_s / 3))
-            found = self._exporter.read(parse_page(body))
+            samples = parse_page(body)
+            with self._exporting:
+                found = self._exporter.read(samples)
         except PageError as error:
             self._note(error.trouble, str(error))
         except Exception as error:  # noqa: BLE001  # the thread's outermost loop: its end would end the poller, and a heat pump may need that

@@ -75,13 +75,19 @@ def read_import(table: ImportTable, place: str, folder: Path | None = None) -> I
         profiles[profile.kind] = profile
     return ImportSettings(
         url=table.url,
-        page=urlsplit(table.url).netloc,
+        page=_page(table.url),
         interval_s=table.interval,
         silence_s=table.silence,
         profiles=tuple(profiles.values()),
         names=table.names,
         titles=table.titles,
     )
+
+
+def _page(url: str) -> str:
+    """How a page is called in counters and in the log: by its host, where its path is the usual one."""
+    parts = urlsplit(url)
+    return parts.netloc + ("" if parts.path.strip("/") in {"", "metrics"} and not parts.query else parts.path)
 
 
 def keep_one_reader(

@@ -166,3 +166,31 @@ def test_a_sensors_samples_have_the_time_at_which_the_page_says_it_was_seen(home
     }
     assert len(read) == 2
     assert all(count >= 2 for count in read.values())
+
+
+@pytest.mark.mosquitto
+def test_what_a_page_showed_is_known_in_the_next_run_while_the_page_is_away(
+    tmp_path: Path, mosquitto: Server
+):
+    """Otherwise Home Assistant would be told at every start that the devices are gone."""
+    config = tmp_path / "config.toml"
+
+    def run(url: str) -> Poller:
+        imported = f'[[import]]\nurl = "{url}"\ninterval = 5\n'
+        config.write_text(f'[mqtt]\nhost = "127.0.0.1"\nport = {mosquitto.port}\n{imported}')
+        poller = Poller(read_poller_config(config, {}), trust_at_once=True, on_hang=pytest.fail)
+        poller.start()
+        return poller
+
+    house = LiveHouse(start_s=time.time(), monotonic=time.monotonic, seed=3)
+    with PageServer(HouseExporters(house, time.time).sensors) as page:
+        url = page.url
+        poller = run(url)
+        wait_until(lambda: poller.tally.value("poller_device_up", device="thermostat"), within_s=20)
+        poller.stop()
+    poller = run(url)
+    wait_until(lambda: poller._publisher.is_complete, within_s=20)
+    names = {key.name for key in poller._publisher._devices}
+    poller.stop()
+    assert names == {"temp_indoor", "temp_outdoor", "temp_buffer", "thermostat"}
+    assert poller.tally.value("poller_device_up", device="thermostat") == 0

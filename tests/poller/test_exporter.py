@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.assemble import Stamped
 from poller.device import Device
-from poller.errors import PageError, PageTrouble
+from poller.errors import MessageError, PageError, PageTrouble
 from poller.sources.exporter import Exporter
 from poller.sources.exposition import PageSample, parse_page
 from readings.reading import Kind
@@ -138,6 +139,47 @@ def test_two_sensors_of_one_name_never_mix():
     assert second[0].startswith("temp_indoor_00_00_5e_00_53_99-")
     assert second[1] == {"temperature_celsius": 17.0}
     assert read(page, exporter).keys() == {first[0], second[0]}
+
+
+def test_the_next_run_knows_the_devices_from_the_start():
+    """Until the page is read nobody takes them for gone."""
+    exporter = Exporter(import_settings())
+    assert exporter.keep() is None
+    other = INDOOR.replace("53:11", "53:09")
+    read(SENSORS + sensor("temperature_celsius", 17.0, other), exporter)
+    following = Exporter(import_settings())
+    following.restore(exporter.keep())
+    assert following.devices == exporter.devices
+    assert following.keep() == exporter.keep()
+    read(SENSORS, following)
+    assert following.devices == exporter.devices, "each has the name that it had"
+
+
+def test_a_sensor_that_was_unknown_to_its_service_at_first_has_its_labels_in_the_next_run():
+    exporter = Exporter(import_settings())
+    for device_id in ("unknown", "201"):
+        read(sensor("temperature_celsius", 21.5, INDOOR.replace("201", device_id)), exporter)
+    following = Exporter(import_settings())
+    following.restore(exporter.keep())
+    assert [one.labels["device_id"] for one in (*exporter.devices, *following.devices)] == ["unknown", "201"]
+
+
+def test_a_sensor_of_long_ago_and_a_kind_that_is_not_wanted_any_more_are_forgotten():
+    day = INDOOR_MS // 86_400_000
+    memory = [
+        ["sensor", ["a", "old"], {"sensor_name": "old"}, day - 31],
+        ["sensor", ["b", "new"], {"sensor_name": "new"}, day],
+        ["thermostat", ["thermostat", ""], {}, 0],
+    ]
+    exporter = Exporter(import_settings(profiles=["iot-api"]))
+    exporter.restore(msgspec.json.encode(memory))
+    assert [one.key.name for one in exporter.devices] == ["new"]
+
+
+@pytest.mark.parametrize("memory", [b"", b"{}", b'[["sensor"]]', b"[" * 100_000])
+def test_a_memory_that_cannot_be_read_says_so(memory):
+    with pytest.raises(MessageError):
+        Exporter(import_settings()).restore(memory)
 
 
 def test_names_and_titles_come_from_the_configuration():

@@ -116,7 +116,7 @@ def test_a_meter_that_is_polled_and_imported_is_a_mistake_too(tmp_path):
         ('url = "http://a/"\nnames = { temp_indoor = "Büro" }', None),
         (
             'url = "http://a/"\n[[import]]\nurl = "http://a/"',
-            "import[1].url: expected one of its own, 'http://a/' is import[0]",
+            "import[1].url: expected one of its own, 'a' is import[0]",
         ),
     ],
 )
