@@ -1,13 +1,23 @@
 # One image for poller, bridge and the simulated house; compose.yaml says which of them runs.
 FROM python:3.13-slim AS build
+# Every dependency has a wheel for amd64 and arm64. On 32-bit ARM msgspec has none and is compiled, here only.
+RUN case "$(uname -m)" in \
+        x86_64|aarch64) ;; \
+        *) apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/* ;; \
+    esac
 RUN python -m venv /opt/heating
 COPY requirements.lock .
-RUN /opt/heating/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+RUN /opt/heating/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock \
+    && printf '#!/bin/sh\nexec python -m heating "$@"\n' > /opt/heating/bin/heating \
+    && chmod 755 /opt/heating/bin/heating
 
 FROM python:3.13-slim
-# A number, so that an engine that demands non-root can see it. An empty volume on /data takes over its owner.
-RUN useradd --system --uid 10001 --no-create-home heating \
-    && install -d -o heating -g heating /data
+# Numbers, so that an engine that demands non-root can see it. An empty volume takes over the owner of the folder
+# that it is mounted on.
+RUN groupadd --system --gid 10001 heating \
+    && useradd --system --uid 10001 --gid 10001 --no-create-home heating \
+    && install -d -o heating -g heating /data /secrets /secrets/mosquitto /secrets/poller /secrets/bridge /secrets/grafana \
+    && install -d -o heating -g heating -m 700 /secrets/all
 COPY --from=build /opt/heating /opt/heating
 WORKDIR /app
 COPY readings readings
@@ -18,4 +28,6 @@ COPY heating heating
 # Compiled here, because nothing can be written where it runs; readable whatever the clone's umask was.
 RUN /opt/heating/bin/python -m compileall -q /app && chmod -R a+rX /app
 ENV PATH=/opt/heating/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-USER 10001
+USER 10001:10001
+# Where the commands look for config.toml.
+WORKDIR /etc/heating

@@ -11,7 +11,7 @@ import msgspec
 from bridge.remote_write.connection import ReceiverSettings
 from bridge.remote_write.credentials import Secret
 from readings.errors import SettingsError
-from readings.settings import HomeAssistantSettings, MqttSettings, find_ca, load
+from readings.settings import HomeAssistantSettings, MqttSettings, find_ca, find_files, load
 
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
 Label = Annotated[str, msgspec.Meta(pattern="^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$")]
@@ -98,7 +98,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> BridgeSettings:
     file = load(path, BridgeFile, environ)
     try:
         return BridgeSettings(
-            mqtt=msgspec.structs.replace(file.mqtt, ca=find_ca(file.mqtt.ca, path.parent, "mqtt.ca")),
+            mqtt=find_files(file.mqtt, path.parent),
             homeassistant=file.homeassistant,
             name=file.bridge.name,
             store=path.parent / file.bridge.data / "store.sqlite",

@@ -22,7 +22,7 @@ from poller.sources.shelly.loading import load_shelly
 from poller.sources.shelly.tables import ShellySettings, ShellyTable, read_shelly
 from readings.errors import ReadingsError, SettingsError
 from readings.reading import DeviceKey
-from readings.settings import HomeAssistantSettings, MqttSettings, find_ca, load
+from readings.settings import HomeAssistantSettings, MqttSettings, find_files, load
 from readings.topics import Topics
 
 KEEP_ALIVE_S = 15
@@ -171,11 +171,11 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         topics = Topics(file.mqtt.root)
         found = load_shelly(shelly, topics=topics, poller=file.poller.name, folder=folder)
         refuse_conflicts([*devices, *(one for source in found for one in source.devices)])
-        ca = find_ca(file.mqtt.ca, path.parent, "mqtt.ca")
+        mqtt = find_files(file.mqtt, path.parent)
     except (ReadingsError, ProfileError) as error:
         raise SettingsError(f"{path}: {error}") from error
     return PollerSettings(
-        mqtt=msgspec.structs.replace(file.mqtt, ca=ca),
+        mqtt=mqtt,
         homeassistant=file.homeassistant,
         name=file.poller.name,
         journal=path.parent / file.poller.data / "journal.sqlite",

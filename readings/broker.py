@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +23,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from readings.errors import SettingsError
 from readings.message import Delivery, Message
 from readings.settings import MqttSettings
 
@@ -54,6 +56,20 @@ def waits(first_s: float, longest_s: float, jitter: Callable[[], float]) -> Iter
     while True:
         yield min(wait, longest_s) * (1 - jitter() / 4)
         wait = min(wait * 2, longest_s)
+
+
+def _password(settings: MqttSettings) -> str | None:
+    """The password of this moment: whoever makes or changes it need not start us again.
+
+    Raises:
+        SettingsError: Its file cannot be read.
+    """
+    if settings.password_file is None:
+        return settings.password
+    try:
+        return Path(settings.password_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"mqtt.password_file: cannot be read: {error}") from error
 
 
 class Session:
@@ -188,9 +204,13 @@ class Session:
         """Hold one connection until it ends; say whether the broker accepted it."""
         ended = threading.Event()
         accepted = threading.Event()
+        refused = threading.Event()
         try:
-            client = self._make_client(accepted, ended)
+            client = self._make_client(accepted, refused, ended)
             client.connect(self._settings.host, self._settings.port, self._settings.keepalive)
+        except SettingsError as error:
+            self._note(str(error))
+            return False
         except (OSError, ValueError) as error:
             self._note(f"cannot reach {self._settings.host}:{self._settings.port}: {error}")
             return False
@@ -208,9 +228,14 @@ class Session:
             self._on_disconnect()
             if not self._stopping.is_set():
                 self._note("the connection ended")
+        elif not (refused.is_set() or self._stopping.is_set()):
+            where = f"{self._settings.host}:{self._settings.port}"
+            self._note(f"{where} closes the connection without an answer; it may expect TLS")
         return accepted.is_set()
 
-    def _make_client(self, accepted: threading.Event, ended: threading.Event) -> mqtt.Client:
+    def _make_client(
+        self, accepted: threading.Event, refused: threading.Event, ended: threading.Event
+    ) -> mqtt.Client:
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
@@ -221,7 +246,7 @@ class Session:
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_queued_messages_set(MAX_QUEUED)
         if self._settings.username is not None:
-            client.username_pw_set(self._settings.username, self._settings.password)
+            client.username_pw_set(self._settings.username, _password(self._settings))
         if self._settings.tls or self._settings.ca is not None:
             client.tls_set(ca_certs=self._settings.ca)
         if self._will is not None:
@@ -245,6 +270,7 @@ class Session:
         ) -> None:
             if code.is_failure:
                 self._note(f"{self._settings.host}:{self._settings.port} refuses the connection: {code}")
+                refused.set()
                 ended.set()
                 return
             self._connection += 1

@@ -4,9 +4,13 @@ Every program reads the same TOML file and takes the tables that concern it.
 An environment variable `HEATING_<TABLE>__<KEY>` overrides a key
 (`HEATING_MQTT__HOST`, `HEATING_BUS__0__CONNECT` for the first `[[bus]]`);
 with `_FILE` at its end it names a file that holds the value, for secrets
-(where the table itself has a key of that name, it sets that key).
+(where the table itself has a key of that name, it sets that key). An empty
+variable changes nothing, and neither does one for a `[[table]]` of which the
+file has none: a deployment may set them all, and the file leaves out what it
+does not want.
 """
 
+import logging
 import re
 import ssl
 import tomllib
@@ -18,6 +22,8 @@ import msgspec
 
 from readings.errors import SettingsError, TopicError
 from readings.topics import Topics
+
+_log = logging.getLogger(__name__)
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -33,6 +39,8 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The `[mqtt]` table: the broker, and the root that both sides of the bus share.
 
     Attributes:
+        password_file: A file with the password, relative to the configuration file. It is read at every
+            connection, so that it may change, and a poller does not wait for it.
         ca: A file with the certificate authority to trust, relative to the configuration file;
             TLS is on when it is given or `tls` is true.
         keepalive: Seconds after which a silent connection is given up.
@@ -42,6 +50,7 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     port: Port = 1883
     username: str | None = None
     password: str | None = None
+    password_file: str | None = None
     root: str = "heating"
     tls: bool = False
     ca: str | None = None
@@ -52,8 +61,12 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             Topics(self.root)
         except TopicError as error:
             raise ValueError(str(error)) from error
-        if self.password is not None and self.username is None:
-            raise ValueError("password: expected a username beside it")
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("password_file: expected either this or password")
+        if self.username is None:
+            for name in ("password", "password_file"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name}: expected a username beside it")
 
 
 class HomeAssistantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -94,7 +107,7 @@ def load(path: Path, form: type[_T], environ: Mapping[str, str]) -> _T:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}") from error
     for name, value in sorted(environ.items()):
-        if name.startswith(PREFIX) and "__" in name:
+        if name.startswith(PREFIX) and "__" in name and value:
             _override(tables, form, name, value)
     if place := next(_zero_bytes(tables), None):
         raise SettingsError(f"{path}: {place}: expected text without a zero byte")
@@ -102,6 +115,20 @@ def load(path: Path, form: type[_T], environ: Mapping[str, str]) -> _T:
         return msgspec.convert(tables, form)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path}: {describe(error)}") from error
+
+
+def find_files(mqtt: MqttSettings, folder: Path) -> MqttSettings:
+    """The same settings, with the files that they name where they are.
+
+    Args:
+        mqtt: What the configuration says, its files relative to its folder.
+        folder: That folder.
+
+    Raises:
+        SettingsError: There is no certificate authority. The password is looked for when it is needed.
+    """
+    password_file = None if mqtt.password_file is None else str(folder / mqtt.password_file)
+    return msgspec.structs.replace(mqtt, ca=find_ca(mqtt.ca, folder, "mqtt.ca"), password_file=password_file)
 
 
 def find_ca(name: str | None, folder: Path, place: str) -> str | None:
@@ -167,10 +194,9 @@ def _override(tables: dict[str, Any], form: type[msgspec.Struct], variable: str,
             value = Path(value).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"{variable}: cannot be read: {error}") from error
+    kinds = _kinds(form, path, variable)
     target: Any = tables
-    kind: Any = form
-    for step, following in zip(path, [*path[1:], None], strict=True):
-        kind = _kind_of(kind, step, variable)
+    for step, following, kind in zip(path, [*path[1:], None], kinds, strict=True):
         if not isinstance(target, list if _is_number(step) else dict):
             raise SettingsError(f"{variable}: expected the file to have a table there, or nothing")
         key: Any = int(step) if isinstance(target, list) else step
@@ -178,8 +204,16 @@ def _override(tables: dict[str, Any], form: type[msgspec.Struct], variable: str,
             raise SettingsError(f"{variable}: expected an entry that is in the file, which has {len(target)}")
         if following is None:
             target[key] = _convert(value, kind, variable, is_secret=is_secret)
+            if isinstance(target, dict):
+                # The one says where the other is; the file's gives way to the variable.
+                target.pop(f"{key}_file", None)
+                if str(key).endswith("_file"):
+                    target.pop(str(key).removesuffix("_file"), None)
         elif isinstance(target, list):
             target = target[key]
+        elif target is tables and key not in tables and _is_number(following):
+            _log.info("%s changes nothing: the file has no [[%s]]", variable, key)
+            return
         else:
             target = target.setdefault(key, [] if _is_number(following) else {})
 
@@ -190,13 +224,16 @@ def _is_number(step: str) -> bool:
 
 def _is_key(form: type[msgspec.Struct], path: list[str], variable: str) -> bool:
     """Whether the file has such a key: one that itself names a file is no way to say another one."""
-    kind: Any = form
     try:
-        for step in path:
-            kind = _kind_of(kind, step, variable)
+        return _kinds(form, path, variable)[-1] is not Any
     except SettingsError:
         return False
-    return kind is not Any
+
+
+def _kinds(form: type[msgspec.Struct], path: list[str], variable: str) -> list[Any]:
+    """The type behind each step of an override's path."""
+    kind: Any = form
+    return [kind := _kind_of(kind, step, variable) for step in path]
 
 
 def _kind_of(kind: Any, step: str, variable: str) -> Any:

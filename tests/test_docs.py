@@ -502,7 +502,7 @@ def test_the_command_line_takes_what_a_page_types(path):
 
 def test_the_services_that_a_page_names_are_those_of_the_stack():
     services = (ROOT / "compose.yaml").read_text(encoding="utf-8").partition("\nservices:\n")[2]
-    names = re.findall(r"^  ([a-z]+):$", services.partition("\nvolumes:\n")[0], re.MULTILINE)
+    names = re.findall(r"^  ([a-z]+):$", services.partition("\nnetworks:\n")[0], re.MULTILINE)
     assert first_cells("docs/with-docker.md", "With your devices") == [
         one for one in names if one != "simulator"
     ]

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -35,7 +36,7 @@ def main() -> int:
     parser.add_argument("--behind", type=float, default=0.0)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    poller = Poller(read_config(options.config, {}), clock=VouchedClock(options.behind))
+    poller = Poller(read_config(options.config, os.environ), clock=VouchedClock(options.behind))
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     poller.start()

@@ -31,6 +31,16 @@ def test_a_message_arrives(mqtt_settings, inbox):
         assert (got.topic, got.payload, got.qos, got.connection) == ("arrives/here", b"1", 1, 1)
 
 
+def test_a_password_in_a_file_is_read_at_every_connection(mosquitto: Server, mqtt_settings, tmp_path):
+    """A poller may start before somebody makes it: it polls, and connects when the file is there."""
+    file = tmp_path / "password"
+    settings = msgspec.structs.replace(mqtt_settings, username="me", password_file=str(file))
+    with session(settings, "late") as late:
+        wait_until(lambda: late.trouble.startswith("mqtt.password_file: cannot be read: "))
+        file.write_text("made by now\n")
+        wait_until(lambda: late.is_connected)
+
+
 def test_nothing_is_taken_without_a_connection():
     with session(MqttSettings(host="127.0.0.1", port=free_port()), "nobody") as lonely:
         wait_until(lambda: "cannot reach" in lonely.trouble)

@@ -54,7 +54,8 @@ def test_the_file_alone(path):
         ("HEATING_MQTT__PORT", "8883", lambda file: file.mqtt.port == 8883),
         ("HEATING_MQTT__TLS", "true", lambda file: file.mqtt.tls is True),
         ("HEATING_MQTT__PASSWORD", "123", lambda file: file.mqtt.password == "123"),
-        ("HEATING_MQTT__USERNAME", "", lambda file: file.mqtt.username == ""),
+        ("HEATING_MQTT__USERNAME", "", lambda file: file.mqtt.username == "me"),
+        ("HEATING_OTHERS__0__NAME", "x", lambda file: file.others is None),
         ("HEATING_BUS__1__NAME", "deux", lambda file: [one.name for one in file.bus] == ["one", "deux"]),
         ("HEATING_BUS__0__BAUD", "9600", lambda file: file.bus[0].baud == 9600),
     ],
@@ -72,7 +73,40 @@ def test_a_variable_gives_what_the_file_lacks(tmp_path):
 def test_a_secret_may_come_from_a_file(path, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("from its own file\n")
-    assert load(path, File, {"HEATING_MQTT__PASSWORD_FILE": str(secret)}).mqtt.password == "from its own file"
+    read = load(path, File, {"HEATING_MQTT__HOST_FILE": str(secret)})
+    assert read.mqtt.host == "from its own file"
+
+
+@pytest.mark.parametrize(
+    ("written", "variable"), [("password", "PASSWORD_FILE"), ("password_file", "PASSWORD")]
+)
+def test_a_variable_for_the_password_replaces_the_files_in_either_form(tmp_path, written, variable):
+    (path := tmp_path / "config.toml").write_text(f'[mqtt]\nusername = "me"\n{written} = "of the file"')
+    mqtt = load(path, File, {f"HEATING_MQTT__{variable}": "of the variable"}).mqtt
+    assert {mqtt.password, mqtt.password_file} == {None, "of the variable"}
+
+
+@pytest.mark.parametrize("key", ["password", "password_file"])
+def test_a_password_needs_a_username(tmp_path, key):
+    (path := tmp_path / "config.toml").write_text(f'[mqtt]\n{key} = "x"')
+    with pytest.raises(SettingsError, match=f"{key}: expected a username beside it"):
+        load(path, File, {})
+
+
+def test_there_is_one_password(tmp_path):
+    (path := tmp_path / "config.toml").write_text(
+        '[mqtt]\nusername = "me"\npassword = "x"\npassword_file = "y"'
+    )
+    with pytest.raises(SettingsError, match="password_file: expected either this or password"):
+        load(path, File, {})
+
+
+def test_a_variable_for_a_list_of_tables_that_the_file_leaves_out_changes_nothing(tmp_path, caplog):
+    """A deployment sets them all; what the file does not want it leaves out."""
+    (path := tmp_path / "config.toml").write_text("")
+    caplog.set_level("INFO")
+    assert load(path, File, {"HEATING_BUS__0__NAME": "one"}).bus == ()
+    assert caplog.messages == ["HEATING_BUS__0__NAME changes nothing: the file has no [[bus]]"]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +125,7 @@ def test_a_secret_may_come_from_a_file(path, tmp_path):
         ("HEATING_BUS__0", "three", "expected `object`, got 'three'"),
         ("HEATING_BUS__NAME", "three", "expected the number of an entry from 0, got 'name'"),
         (
-            "HEATING_MQTT__PASSWORD_FILE",
+            "HEATING_MQTT__USERNAME_FILE",
             "/nowhere",
             "cannot be read: [Errno 2] No such file or directory: '/nowhere'",
         ),
