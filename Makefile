@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-faults test-docker bench lint format lock clean
+.PHONY: help demo test test-long test-faults test-docker test-homeassistant bench lint format lock clean
 
 help:            ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -14,7 +14,7 @@ demo: $(VENV)/.demo   ## a simulated heating house, broker, poller, bridge and (
 	@$(BIN)/python -m heating demo $(ARGS)
 
 test: $(VENV)/.dev    ## the test suite; what needs a server that this machine lacks is skipped and counted
-	@$(BIN)/python -m pytest -m "not long and not faults" $(ARGS)
+	@$(BIN)/python -m pytest -m "not long and not faults and not homeassistant" $(ARGS)
 
 test-long: $(VENV)/.dev    ## the long tests: 100,000 reads with all faults, 2,000 over sockets and the like; some minutes
 	@$(BIN)/python -m pytest -m "long and not docker" $(ARGS)
@@ -24,6 +24,12 @@ test-faults: $(VENV)/.dev  ## broker, Prometheus, poller and bridge killed, away
 
 test-docker: $(VENV)/.dev  ## the tests that need a Docker engine
 	@$(BIN)/python -m pytest -m docker $(ARGS)
+
+# Each release with the Python that it wants; HEATING_HOMEASSISTANT names interpreters of your own that have one.
+RELEASES := 2025.4.4:3.13 2026.11.0:3.14
+test-homeassistant: $(VENV)/.dev  ## the real Home Assistant with a simulated house, below .homeassistant; minutes per release
+	@found=$$(tests/homeassistant/install $(RELEASES)) && HEATING_HOMEASSISTANT="$$found $$HEATING_HOMEASSISTANT" \
+		$(BIN)/python -m pytest tests/homeassistant -m homeassistant $(ARGS)
 
 bench: $(VENV)/.demo  ## what the parts cost, in eight minutes; ARGS="bridge disk" measures only these
 	@$(BIN)/python -m bench $(ARGS)

@@ -17,6 +17,7 @@ from bridge.explainer import Explainer
 from bridge.inbox import Inbox
 from bridge.latest import Latest
 from bridge.outbox import Outbox
+from bridge.presence import Presence
 from bridge.pruning import Limits, Pruning
 from bridge.remote_write.connection import Connection, ReceiverSettings
 from bridge.report import EVERY_S, Report
@@ -25,7 +26,7 @@ from bridge.status import BridgeStatus
 from bridge.store import Store
 from bridge.subscribe import Subscriber, subscriptions
 from bridge.web import Web
-from readings.broker import Delivery, Session
+from readings.broker import Delivery, Message, Session
 from readings.health import BRIDGE_HEALTH, Tally
 from readings.release import VERSION
 from readings.rivals import Rivals, name_instance
@@ -83,6 +84,13 @@ class Bridge:
         instance = name_instance(wall_ms(), secrets.token_hex(4))
         self._rivals = Rivals(instance)
         self._own_health = self._topics.program(Program.BRIDGE, settings.name, ProgramLeaf.HEALTH)
+        self._presence = Presence(
+            settings.name,
+            self._topics,
+            settings.homeassistant,
+            sends=settings.receiver is not None,
+            jitter=random.random,
+        )
         self._report = Report(
             settings.name,
             topics=self._topics,
@@ -123,7 +131,11 @@ class Bridge:
             self._settings.mqtt,
             client_id=f"heating-bridge-{self._settings.name}",
             clean=self._store is None,
-            subscriptions=(*subscriptions(self._topics), (self._own_health, 0)),
+            subscriptions=(
+                *subscriptions(self._topics),
+                (self._own_health, 0),
+                *((topic, 0) for topic in self._presence.subscriptions),
+            ),
             will=self._report.offline(),
             on_connect=self._connected,
             on_message=self._hear,
@@ -173,11 +185,10 @@ class Bridge:
         """The bridge's view of itself at this moment."""
         receiver, sender, store = self._settings.receiver, self._sender, self._store
         trouble = self._subscriber.store_trouble if self._subscriber is not None else ""
-        devices, size, free = {}, 0, None
+        devices, size = {}, 0
         if store is not None and self._database is not None:
             try:
                 devices, size = store.backlog(), self._database.bytes_on_disk()
-                free = self._database.free_bytes()
             except (StoreError, OSError) as error:
                 trouble = trouble or str(error)
         return BridgeStatus(
@@ -186,7 +197,6 @@ class Bridge:
             last_answer="" if sender is None else sender.last_answer,
             last_sent_ms=None if sender is None else sender.last_sent_ms,
             store_bytes=size,
-            free_bytes=free,
             broker_trouble=self._broker_trouble(),
             store_trouble=trouble,
         )
@@ -225,6 +235,8 @@ class Bridge:
         self._health_is_due.set()
 
     def _hear(self, delivery: Delivery) -> None:
+        if self._presence.hear(delivery):
+            return
         if delivery.topic != self._own_health:
             self._inbox.put(delivery)
         elif self._rivals.hear(delivery.payload, delivery.connection) and not self.has_failed:
@@ -235,17 +247,30 @@ class Bridge:
             self._on_failure()
 
     def _report_on(self) -> None:
-        """Keep the gauges up to date, and publish them on every connection and every half minute."""
+        """Keep the gauges up to date, publish them on every connection and every half minute, and be announced."""
         published_s = float("-inf")
         while not self._stopping.is_set():
             is_asked = self._health_is_due.wait(GAUGES_EVERY_S)
             self._health_is_due.clear()
+            is_asked |= self._announce()
             if is_asked or time.monotonic() - published_s >= EVERY_S:
                 published_s = time.monotonic()
                 if self._session is not None:
                     self._session.publish(self._report.health())
             else:
                 self._report.set_gauges()
+
+    def _announce(self) -> bool:
+        """Tell Home Assistant of the bridge; whether it has just started and wants to know how the bridge is."""
+        session = self._session
+        if session is None or not session.is_connected:
+            return False
+        is_born = self._presence.listen(session.connection, time.monotonic())
+        if is_born:
+            session.publish(self._report.online())
+        for topic, payload in self._presence.take(time.monotonic()):
+            session.publish(Message(topic, payload, retain=True))
+        return is_born
 
     def _begin(self, name: str, run: Callable[[], None]) -> None:
         def guarded() -> None:

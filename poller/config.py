@@ -221,11 +221,10 @@ def find_profiles(path: Path, environ: Mapping[str, str]) -> Path | None:
     """
     if not path.exists():
         return None
-    named = load(path, PollerFile, environ).poller.profiles
     try:
-        return _find_profiles(named, path.parent)
+        return _find_profiles(load(path, PollerFile, environ).poller.profiles, path.parent)
     except SettingsError as error:
-        raise SettingsError(f"{path}: {error}") from error
+        raise SettingsError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
 
 
 def _find_profiles(name: str | None, beside: Path) -> Path | None:

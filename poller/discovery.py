@@ -127,7 +127,8 @@ def describe_field(name: str, field: Field, *, unique_id: str, expire_after: int
         expire_after: Seconds of silence after which it is unavailable.
     """
     quantity = field.quantity
-    value = f"value_json.{name}"
+    # A field that has left is missing for a moment before its entity leaves; that is no value, and no line of log.
+    value = f"value_json.{name} | default(none)"
     common = Component(
         platform="sensor",
         unique_id=unique_id,

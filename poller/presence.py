@@ -12,9 +12,9 @@ from poller.device import Device
 from poller.discovery import describe_poller, describe_to_home_assistant
 from poller.leftovers import Leftovers
 from readings.announcer import Announcer
-from readings.broker import Delivery
 from readings.discovery import DiscoveryTopics
 from readings.errors import TopicError
+from readings.message import Delivery
 from readings.reading import DeviceKey
 from readings.settings import HomeAssistantSettings
 from readings.topics import DeviceTopic, Leaf, Program, ProgramLeaf, Topics

@@ -64,6 +64,7 @@ class Announcer:
         self._announced: dict[str, Discovery] = {}
         self._lying: dict[str, frozenset[Entity]] = {}
         self._due: dict[str, float] = {}
+        self._settled: dict[str, float] = {}
         self._birth_due: float | None = None
         self._connected_at = 0.0
 
@@ -76,14 +77,16 @@ class Announcer:
         """Say this of a device from now on."""
         topic = self.topics.config(kind, name)
         self._announced[topic] = discovery
-        self._due[topic] = self._connected_at + LISTEN_S
+        self._schedule(topic, self._connected_at + LISTEN_S)
 
     def connect(self, now: float) -> None:
         """There is a new connection: the broker may have forgotten everything."""
         self._connected_at = now
         self._lying.clear()
         self._birth_due = None
-        self._due = dict.fromkeys(self._announced, now + LISTEN_S)
+        self._due.clear()
+        for topic in self._announced:
+            self._schedule(topic, now + LISTEN_S)
 
     def hear(self, topic: str, payload: bytes, now: float, *, retained: bool) -> bool:
         """Listen to what others say, and to what was said before.
@@ -106,7 +109,8 @@ class Announcer:
         if self._birth_due is None or now < self._birth_due:
             return False
         self._birth_due = None
-        self._due |= dict.fromkeys(self._announced, now)
+        for topic in self._announced:
+            self._schedule(topic, now)
         return True
 
     def take(self, now: float, *, is_complete: bool = True) -> Iterator[tuple[str, bytes]]:
@@ -121,7 +125,11 @@ class Announcer:
         for topic, due in tuple(self._due.items()):
             if now >= due and self._is_wanted:
                 del self._due[topic]
+                self._settled[topic] = now + SETTLE_S
                 yield topic, encode_discovery(self._announced[topic])
+
+    def _schedule(self, topic: str, at: float) -> None:
+        self._due[topic] = max(at, self._settled.get(topic, at))
 
     def _note(self, topic: str, payload: bytes) -> None:
         """What was announced before, by this program."""
@@ -140,12 +148,12 @@ class Announcer:
             if announced is None or not self._is_wanted:
                 del self._lying[topic]
                 yield topic, b""
-            elif now >= self._connected_at + LISTEN_S:
+            elif now >= max(self._connected_at + LISTEN_S, self._settled.get(topic, now)):
                 del self._lying[topic]
                 gone = lying - {(one.platform, key) for key, one in announced.components.items()}
                 if gone:
                     removed = {key: Component(platform=platform) for platform, key in gone}
-                    self._due[topic] = now + SETTLE_S
+                    self._due[topic] = self._settled[topic] = now + SETTLE_S
                     yield (
                         topic,
                         encode_discovery(

@@ -119,6 +119,13 @@ def test_every_state_of_every_profile_is_one_that_home_assistant_takes(profile):
             assert (rendered == "None") is (values[name] is None), name
 
 
+def test_a_field_that_is_not_in_the_state_has_no_value():
+    """For a moment after it left the configuration; Home Assistant would write a line with each message."""
+    for profile in profile_names():
+        for component in components(make_device(profile)).values():
+            assert render(component["value_template"], b"{}") == "None"
+
+
 def test_a_number_becomes_its_word_and_a_number_without_one_becomes_unknown():
     device = make_device("lg-r290")
     mode = components(device)["operating_mode"]

@@ -166,6 +166,20 @@ def test_a_device_that_appears_is_announced_at_once():
     assert stage.said(900, since=200) == [(200.0, topic, {"temperature": "sensor"})]
 
 
+def test_a_device_that_finds_one_field_after_the_other_gives_home_assistant_its_time():
+    stage = Stage("power")
+    told = stage.said(200)
+    stage.announcer.announce("meter", "wp", meter("power", "energy"))
+    told += stage.said(201, since=200)
+    stage.announcer.announce("meter", "wp", meter("power", "energy", "voltage"))
+    told += stage.said(900, since=201)
+    assert [(at, sorted(parts)) for at, _, parts in told] == [
+        (100 + LISTEN_S, ["power"]),
+        (200.0, ["energy", "power"]),
+        (200.0 + SETTLE_S, ["energy", "power", "voltage"]),
+    ]
+
+
 def test_where_nobody_is_to_find_anything_what_was_announced_is_taken_back_and_nothing_said():
     stage = Stage("power", is_wanted=False)
     assert stage.said(200) == []

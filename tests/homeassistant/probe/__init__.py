@@ -7,14 +7,13 @@ is tested and imports nothing of it.
 
 import asyncio
 import json
+from datetime import timedelta
 
 from homeassistant.components.energy import data, validate
 from homeassistant.components.recorder import get_instance
-from homeassistant.components.recorder import statistics as recorded
 from homeassistant.components.recorder.tasks import StatisticsTask
 from homeassistant.const import EVENT_HOMEASSISTANT_STARTED
 from homeassistant.helpers import device_registry, entity_registry
-from homeassistant.helpers.template import Template
 from homeassistant.util import dt
 
 DOMAIN = "heating_probe"
@@ -100,44 +99,20 @@ async def enable(hass, unique_ids):
     return True
 
 
-async def validate_energy(hass, entity_ids):
-    """What the Energy dashboard says of these as sources of consumption from the grid."""
-
-    manager = await data.async_get_manager(hass)
-    sources = [GRID(one) for one in entity_ids]
-    await manager.async_update({"energy_sources": sources})
-    return (await validate.async_validate(hass)).as_dict()
-
-
-async def statistics(hass, entity_ids):
-    """The short-term statistics that the recorder has of these."""
-
-    instance = get_instance(hass)
-    return await instance.async_add_executor_job(recorded.list_statistic_ids, hass, set(entity_ids))
-
-
-async def compile_statistics(hass, *_):
-    """Have the recorder make statistics now instead of at the next five minutes."""
-
-    instance = get_instance(hass)
-    await instance.async_block_till_done()
-    now = dt.utcnow()
-    start = now.replace(minute=now.minute - now.minute % 5, second=0, microsecond=0)
-    instance.queue_task(StatisticsTask(start, fire_events=False))
-    await instance.async_block_till_done()
+async def reload(hass):
+    """Set the MQTT integration up anew, as Home Assistant does after an entity was switched on."""
+    for entry in hass.config_entries.async_entries("mqtt"):
+        await hass.config_entries.async_reload(entry.entry_id)
     return True
 
 
-async def render(hass, template):
-    """A template, rendered."""
-
-    return Template(template, hass).async_render(parse_result=False)
-
-
-def GRID(entity_id):  # noqa: N802
-    """A source of the Energy dashboard: what is drawn from the grid."""
-    return {
+async def validate_energy(hass, entity_id):
+    """What the Energy dashboard says of it as a meter of the grid and as a device."""
+    manager = await data.async_get_manager(hass)
+    # The keys of both releases: the older one nests what is drawn from the grid.
+    grid = {
         "type": "grid",
+        "cost_adjustment_day": 0.0,
         "flow_from": [
             {
                 "stat_energy_from": entity_id,
@@ -147,11 +122,33 @@ def GRID(entity_id):  # noqa: N802
             }
         ],
         "flow_to": [],
-        "cost_adjustment_day": 0.0,
+        "stat_energy_from": entity_id,
+        "stat_energy_to": None,
+        "stat_cost": None,
+        "entity_energy_price": None,
+        "number_energy_price": None,
+        "stat_compensation": None,
+        "entity_energy_price_export": None,
+        "number_energy_price_export": None,
     }
+    await manager.async_update(
+        {"energy_sources": [grid], "device_consumption": [{"stat_consumption": entity_id}]}
+    )
+    return (await validate.async_validate(hass)).as_dict()
+
+
+async def compile_statistics(hass, later):
+    """Have the recorder make statistics now instead of at the next five minutes; of each five minutes it does so once."""
+    instance = get_instance(hass)
+    await instance.async_block_till_done()
+    now = dt.utcnow()
+    start = now.replace(minute=now.minute - now.minute % 5, second=0, microsecond=0)
+    start += timedelta(minutes=5 * later)
+    instance.queue_task(StatisticsTask(start, fire_events=False))
+    await instance.async_block_till_done()
+    return True
 
 
 QUESTIONS = {
-    one.__name__: one
-    for one in (entities, devices, enable, validate_energy, statistics, compile_statistics, render)
+    one.__name__: one for one in (entities, devices, enable, reload, validate_energy, compile_statistics)
 }
