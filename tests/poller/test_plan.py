@@ -155,17 +155,19 @@ def test_a_device_without_anything_to_read_is_refused():
 
 
 def test_slow_points_are_read_apart_where_that_saves_time_and_along_where_it_does_not():
-    power, factor, count = point("power", 0, 2), point("factor", 2, 2), point("count", 60, 2)
-    every = {"factor": 6, "count": 6}
+    power, factor, count = point("power", 0, 2), point("factor", 2, 2), point("count", 20, 2)
 
-    def planned(baud):
+    def planned(baud, **every):
         blocks = plan_blocks(
             [power, factor, count], max_registers=125, baud=baud, turnaround_s=0.03, every=every
         )
         return [(str(one), one.every) for one in blocks]
 
-    assert planned(9600) == [("holding 0+4", 1), ("holding 60+2", 6)]
-    assert planned(0) == [("holding 0+62", 1)], "on a network only the number of requests counts"
+    assert planned(9600) == [("holding 0+22", 1)], "the gap costs less than a request"
+    assert planned(9600, count=6, factor=6) == [("holding 0+4", 1), ("holding 20+2", 6)]
+    assert planned(0, count=6, factor=6) == [("holding 0+22", 1)], (
+        "on a network only the number of requests counts"
+    )
 
 
 def slow(intervals: Mapping[str, float]) -> Device:
