@@ -168,8 +168,8 @@ def _read(file: _File, folder: Path | None, below: tuple[_File, ...] = ()) -> di
     other = tables.get("extends")
     if not isinstance(other, str):
         return _count(file, tables, {})
-    # A file that takes the place of a shipped one may extend that one.
-    base = _find(other, None if other == file.name else folder)
+    # A file that takes the place of a shipped one may extend that one; what comes along stays as it is.
+    base = _find(other, folder if file.is_own and other != file.name else None)
     if base is None:
         raise ProfileError(
             f"{file.where}: extends: no profile {other!r}, expected one of {', '.join(profile_names(folder))}"

@@ -9,7 +9,7 @@ OWN = ("extends", "without", "replaces", "status", "base")
 """Keys that say something of one file alone, and are not taken over."""
 
 
-def count_from_zero(tables: Mapping[str, Any], inherited: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def count_from_zero(tables: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str, Any]:
     """The tables of a file with the addresses that go over the wire: its own numbers less that of the first (`base`).
 
     Args:
@@ -19,18 +19,14 @@ def count_from_zero(tables: Mapping[str, Any], inherited: Mapping[str, Any] | No
     Raises:
         ProfileError: The text begins with the key. An address is below the file's first one.
 
-    >>> count_from_zero({"base": 30001, "fields": {"frequency_hz": {"address": 30013}}})["fields"]
+    >>> count_from_zero({"base": 30001, "fields": {"frequency_hz": {"address": 30013}}}, {})["fields"]
     {'frequency_hz': {'address': 12}}
     """
     counted = dict(tables)
     for group in ("identity", "fields"):
         if isinstance(tables.get(group), dict):
-            default = (
-                {}
-                if group == "identity"
-                else _over((inherited or {}).get("defaults"), tables.get("defaults", {}))
-            )
-            before = (inherited or {}).get(group, {})
+            default = _over(inherited.get("defaults"), tables.get("defaults")) if group == "fields" else {}
+            before = inherited.get(group, {})
             counted[group] = {
                 name: _shift(f"{group}.{name}", keys, tables.get("base"), [keys, before.get(name), default])
                 for name, keys in tables[group].items()
@@ -42,7 +38,8 @@ def extend(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The tables of one file over those of another.
 
     A key counts that the file has itself. Of `[defaults]`, of each text and of each field it says
-    only what differs; what the device lacks (`without`) is left out. Its sources stand before the other's, whose addresses it uses.
+    only what differs; what the device lacks (`without`) is left out. Its sources stand before the
+    other's, whose addresses it uses.
 
     >>> extend({"fields": {"power_kw": {"address": 1, "scale": 2}}}, {"fields": {"power_kw": {"scale": 3}}})
     {'fields': {'power_kw': {'address': 1, 'scale': 3}}}
@@ -67,7 +64,9 @@ def extend(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 def _over(base: Any, own: Any) -> Any:
     """One table over another; what is none is left to whoever reads the whole."""
-    return {**base, **own} if isinstance(base, dict) and isinstance(own, dict) else own
+    if isinstance(base, dict) and isinstance(own, dict):
+        return {**base, **own}
+    return base if own is None else own
 
 
 def _shift(place: str, keys: Any, base: Any, sayings: list[Any]) -> Any:

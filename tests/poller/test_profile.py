@@ -255,6 +255,14 @@ def test_a_profile_leaves_out_what_its_device_lacks(tmp_path):
         assert "tariff" not in load_profile(name, tmp_path).fields
 
 
+def test_what_comes_along_extends_what_comes_along(tmp_path):
+    write(tmp_path, eastron_sdm72_v2='replaces = true\nextends = "eastron-sdm72-v2"\npause_ms = 7\n')
+    assert load_profile("eastron-sdm72-v2", tmp_path).pause_ms == 7
+    assert load_profile("eastron-sdm630", tmp_path) == load_profile("eastron-sdm630")
+    write(tmp_path, mine='extends = "eastron-sdm72-v2"\n')
+    assert load_profile("mine", tmp_path).pause_ms == 7
+
+
 def test_untested_is_what_a_file_says_of_itself(tmp_path):
     folder = write(tmp_path, a='extends = "wago-879"\nstatus = "untested"\n', b='extends = "a"\n')
     assert [load_profile(name, folder).is_untested for name in ("a", "b")] == [True, False]
