@@ -38,6 +38,7 @@ _FORMATS: Mapping[Encoding, str] = {
     Encoding.UINT64: ">Q",
     Encoding.FLOAT32: ">f",
     Encoding.FLOAT64: ">d",
+    Encoding.THOUSANDS: ">HH",
 }
 
 _FULL_SCALE: Mapping[Encoding, frozenset[int]] = {
@@ -72,7 +73,10 @@ def decode_number(words: Sequence[int], encoding: Encoding, word_order: WordOrde
         raise DecodeError(f"{encoding}: expected the encoding of a number")
     if len(words) != encoding.registers:
         raise DecodeError(f"{encoding}: expected {encoding.registers} registers, got {len(words)}")
-    number: int | float = struct.unpack(form, _to_bytes(words, word_order))[0]
+    number: int | float
+    number, *lower = struct.unpack(form, _to_bytes(words, word_order))
+    for part in lower:
+        number = 1000 * number + part
     if encoding is Encoding.FLOAT32 and math.isfinite(number):
         return shorten_float32(number)
     return number
@@ -96,7 +100,7 @@ def decode_point(point: Point, words: Sequence[int]) -> Decoded:
     )
     if _is_sentinel(point, words, raw):
         return NoNumber.SENTINEL
-    if math.isnan(raw):
+    if math.isnan(raw) or (point.encoding is Encoding.THOUSANDS and _lower(point, words) > 999):
         return NoNumber.NOT_A_NUMBER
     if raw in _FULL_SCALE.get(point.encoding, ()) or abs(raw) >= FLOAT_FULL_SCALE:
         return NoNumber.FULL_SCALE
@@ -167,12 +171,18 @@ def _decode_bit(point: Point, words: Sequence[int]) -> int:
     return words[0] if point.bit is None else (words[0] >> point.bit) & 1
 
 
+def _lower(point: Point, words: Sequence[int]) -> int:
+    return words[-1] if point.word_order == "big" else words[0]
+
+
 def _is_sentinel(point: Point, words: Sequence[int], raw: int | float) -> bool:
+    # A value of thousands is two numbers, and either may say that there is none.
+    raws = words if point.encoding is Encoding.THOUSANDS else (raw,)
     return any(
         math.isnan(raw)
         if sentinel == "nan"
         else all(word == 0xFFFF for word in words)
         if sentinel == "ones"
-        else raw == sentinel
+        else sentinel in raws
         for sentinel in point.sentinels
     )

@@ -34,6 +34,8 @@ class Encoding(StrEnum):
     UINT64 = "uint64"
     FLOAT32 = "float32"
     FLOAT64 = "float64"
+    THOUSANDS = "thousands"
+    """Two registers, of which the lower counts to 999: kWh and MWh."""
     BIT = "bit"
     STRING = "string"
     HEX = "hex"
@@ -43,7 +45,7 @@ class Encoding(StrEnum):
         """How many registers a value takes; `None` where the point says it (text)."""
         if self.is_text:
             return None
-        return {"16": 1, "32": 2, "64": 4}.get(self.value[-2:], 1)
+        return {"16": 1, "32": 2, "64": 4, "ds": 2}.get(self.value[-2:], 1)
 
     @property
     def is_text(self) -> bool:

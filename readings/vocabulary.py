@@ -214,6 +214,12 @@ def _heatpump() -> Iterator[Quantity]:
     )
     yield Quantity("heat_heating_kwh", "Heat for heating", "Heat delivered for heating", "kWh", "energy", 1)
     yield Quantity("heat_dhw_kwh", "Heat for hot water", "Heat delivered for hot water", "kWh", "energy", 1)
+    yield Quantity(
+        "electric_heating_kwh", "Electricity for heating", "Electricity taken for heating", "kWh", "energy", 1
+    )
+    yield Quantity(
+        "electric_dhw_kwh", "Electricity for hot water", "Electricity taken for hot water", "kWh", "energy", 1
+    )
     yield Quantity("compressor_speed_hz", "Compressor speed", "Compressor speed", "Hz", "measurement", 0)
     for name, short, description, diagnostic in (
         ("operating_mode", "Operating mode", "What the outdoor unit does", False),

@@ -110,6 +110,8 @@ def heat_pump_values(house: HouseState) -> dict[str, Value]:
         "electric_power_kw": max(0.0, house.meter.flow.power[0]),
         "heat_heating_kwh": 3.5 * house.meter.active.imported[0],
         "heat_dhw_kwh": 0.5 * house.meter.active.imported[0],
+        "electric_heating_kwh": 0.8 * house.meter.active.imported[0],
+        "electric_dhw_kwh": 0.2 * house.meter.active.imported[0],
         "evaporator_in_temperature_celsius": house.outdoor_c - (8.0 if house.compressor_runs else 0.0),
         "evaporator_out_temperature_celsius": house.outdoor_c - (4.0 if house.compressor_runs else 0.0),
         "compressor_speed_hz": house.compressor_hz,

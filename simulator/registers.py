@@ -157,7 +157,7 @@ def _bytes_of(point: Point, value: Value) -> bytes:
             return struct.pack(">f" if encoding is Encoding.FLOAT32 else ">d", number)
         case Encoding.INT16 | Encoding.INT32 | Encoding.INT64:
             return _raw(point, value).to_bytes(size, "big", signed=True)
-        case Encoding.UINT16 | Encoding.UINT32 | Encoding.UINT64:
+        case Encoding.UINT16 | Encoding.UINT32 | Encoding.UINT64 | Encoding.THOUSANDS:
             return _raw(point, value).to_bytes(size, "big", signed=False)
         case _:
             assert_never(encoding)
@@ -168,11 +168,16 @@ def _raw(point: Point, value: Value) -> int:
     if value is None:
         numbers = [one for one in point.sentinels if isinstance(one, int)]
         if numbers:
-            return numbers[0]
+            # Of a value of thousands each of the two registers says it.
+            return numbers[0] * (0x1_0001 if point.encoding is Encoding.THOUSANDS else 1)
         if "ones" in point.sentinels:
             return -1 if point.encoding.value.startswith("int") else (1 << 16 * point.registers) - 1
         raise ValueError("the profile has no sentinel for 'no value'")
-    return round(float(value) / point.scale)
+    whole = round(float(value) / point.scale)
+    if point.encoding is Encoding.THOUSANDS:
+        high, low = divmod(whole, 1000)
+        return high << 16 | low
+    return whole
 
 
 def _legal_addresses(points: Sequence[Point], *, near: int) -> Iterable[int]:

@@ -69,6 +69,8 @@ def test_the_captures_hold_every_register_of_the_profile(profile):
         ([0x0000, 0x0001, 0x0000, 0x0000], Encoding.UINT64, 1 << 32),
         ([0xFFFF, 0xFFFF, 0xFFFF, 0xFFFD], Encoding.INT64, -3),
         ([0x41C8, 0x0000], Encoding.FLOAT32, 25.0),
+        ([12, 345], Encoding.THOUSANDS, 12345),
+        ([40000, 999], Encoding.THOUSANDS, 40000999),
         ([0x3F9D, 0xF3B6], Encoding.FLOAT32, 1.234),  # 0.234 x 2^23 = 1962934 = 0x1DF3B6
         ([0x1391, 0x6239], Encoding.FLOAT32, 3.67e-27),  # 1.13581 x 2^-88: a normal float, however small
         ([0x4009, 0x21FB, 0x5444, 0x2D18], Encoding.FLOAT64, math.pi),
@@ -97,6 +99,8 @@ def test_words_make_a_number_in_either_word_order(words, encoding, value):
         (Encoding.FLOAT32, [0x7F7F, 0xFFFF], NoNumber.FULL_SCALE),  # the largest
         (Encoding.FLOAT32, [0xFF7F, 0xFFFF], NoNumber.FULL_SCALE),
         (Encoding.FLOAT32, [0x7FC0, 0x0000], NoNumber.NOT_A_NUMBER),
+        (Encoding.THOUSANDS, [0, 1000], NoNumber.NOT_A_NUMBER),
+        (Encoding.THOUSANDS, [0xFFFF, 0xFFFF], NoNumber.NOT_A_NUMBER),
         (Encoding.FLOAT64, [0x7FF0, 0x0000, 0x0000, 0x0000], NoNumber.FULL_SCALE),
         (Encoding.FLOAT64, [0x7FF8, 0x0000, 0x0000, 0x0000], NoNumber.NOT_A_NUMBER),
     ],
@@ -135,6 +139,9 @@ def test_rounding_follows_the_scale(raw, scale, value):
         (Encoding.FLOAT32, ("ones",), [0xFFC0, 0x0000], False),
         (Encoding.UINT32, ("ones",), [0xFFFF, 0xFFFF], True),
         (Encoding.FLOAT32, (-9999,), [0xC61C, 0x3C00], True),
+        (Encoding.THOUSANDS, (32768,), [0x8000, 0x8000], True),
+        (Encoding.THOUSANDS, (32768,), [12, 0x8000], True),
+        (Encoding.THOUSANDS, (32768,), [32, 768], False),
     ],
 )
 def test_a_sentinel_is_no_value(encoding, sentinels, words, is_sentinel):
