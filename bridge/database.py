@@ -9,6 +9,7 @@ would wear an SD card for nothing.
 """
 
 import logging
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -189,6 +190,10 @@ class Database:
         """The size of the file and its log."""
         files = (self._path, self._path.with_name(self._path.name + "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
+
+    def free_bytes(self) -> int:
+        """What is free on its disk for a program that is not root's; OSError when the disk is not there."""
+        return shutil.disk_usage(self._path.parent).free
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:  # SQLite itself ends the transaction on some errors

@@ -85,6 +85,8 @@ class Report:
             age_s = max(0, self._wall_ms() - since_ms) / 1000
             self._tally.set("bridge_oldest_waiting_seconds", age_s, device=name)
         self._tally.set("bridge_store_bytes", status.store_bytes)
+        if status.free_bytes is not None:
+            self._tally.set("bridge_disk_free_bytes", status.free_bytes)
         self._tally.set("bridge_broker_connected", not status.broker_trouble)
         is_complete = not (
             status.waiting

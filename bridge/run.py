@@ -185,10 +185,11 @@ class Bridge:
         """The bridge's view of itself at this moment."""
         receiver, sender, store = self._settings.receiver, self._sender, self._store
         trouble = self._subscriber.store_trouble if self._subscriber is not None else ""
-        devices, size = {}, 0
+        devices, size, free = {}, 0, None
         if store is not None and self._database is not None:
             try:
                 devices, size = store.backlog(), self._database.bytes_on_disk()
+                free = self._database.free_bytes()
             except (StoreError, OSError) as error:
                 trouble = trouble or str(error)
         return BridgeStatus(
@@ -197,6 +198,7 @@ class Bridge:
             last_answer="" if sender is None else sender.last_answer,
             last_sent_ms=None if sender is None else sender.last_sent_ms,
             store_bytes=size,
+            free_bytes=free,
             broker_trouble=self._broker_trouble(),
             store_trouble=trouble,
         )

@@ -38,6 +38,7 @@ class BridgeStatus:
         receiver: The receiver's address without password; empty when there is none.
         last_answer: What it last said, in words; empty before it said anything.
         last_sent_ms: When it last took samples.
+        free_bytes: What is free on the store's disk; `None` when that is not known.
         broker_trouble: Why there is no broker connection; empty while there is one.
         store_trouble: Why nothing can be stored; empty while it can.
     """
@@ -47,6 +48,7 @@ class BridgeStatus:
     last_answer: str = ""
     last_sent_ms: int | None = None
     store_bytes: int = 0
+    free_bytes: int | None = None
     broker_trouble: str = ""
     store_trouble: str = ""
 

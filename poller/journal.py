@@ -14,6 +14,7 @@ whole state. No identity is given twice by that: the next start is a new stream.
 """
 
 import logging
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -224,6 +225,14 @@ class Journal:
             for one in (self._path, self._path.with_name(self._path.name + "-wal"))
             if one.exists()
         )
+
+    def free_bytes(self) -> int:
+        """What is free on its disk for a program that is not root's.
+
+        Raises:
+            OSError: The disk is not there.
+        """
+        return shutil.disk_usage(self._path.parent).free
 
     def _insert(
         self, connection: sqlite3.Connection, row: Row, last: dict[DeviceKey, int], clock: WallTime

@@ -9,6 +9,7 @@ import logging
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -343,6 +344,8 @@ class Recorder:
                 if count:
                     self._tally.count("poller_journal_pruned_total", count, reason=reason)
         self._tally.set("poller_journal_bytes", self._journal.file_bytes())
+        with suppress(OSError):  # a disk that is gone is said by the commits that it refuses
+            self._tally.set("poller_disk_free_bytes", self._journal.free_bytes())
         self._tally.set("poller_clock_trusted", clock.is_trusted)
         if clock.is_trusted and not self._tally.value("poller_start_time_seconds"):
             # Once: whoever counts its changes counts starts.

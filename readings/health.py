@@ -82,6 +82,7 @@ POLLER_HEALTH = _rows(
     ),
     HealthMetric("poller_journal_rows", "gauge", "States in the journal"),
     HealthMetric("poller_journal_bytes", "gauge", "Size of the journal on disk"),
+    HealthMetric("poller_disk_free_bytes", "gauge", "Free space on the disk of the journal"),
     HealthMetric("poller_journal_failures_total", "counter", "Commits that the disk refused"),
     HealthMetric(
         "poller_journal_pruned_total",
@@ -202,6 +203,7 @@ BRIDGE_HEALTH = _rows(
         ("device",),
     ),
     HealthMetric("bridge_store_bytes", "gauge", "Size of the store on disk"),
+    HealthMetric("bridge_disk_free_bytes", "gauge", "Free space on the disk of the store"),
     HealthMetric("bridge_store_failures_total", "counter", "Commits that the disk refused"),
     HealthMetric("bridge_samples_sent_total", "counter", "Samples that the receiver took"),
     HealthMetric(

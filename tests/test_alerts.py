@@ -1,0 +1,65 @@
+"""The alert rules: each is tried by promtool, says what to do, and asks for what the pipeline makes."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from poller.profile import load_profile, profile_names
+from readings.health import BRIDGE_HEALTH, POLLER_HEALTH
+from tests.conftest import needs
+
+ROOT = Path(__file__).parent.parent
+RULES = ROOT / "prometheus" / "rules" / "heating.yml"
+TRIALS = sorted((Path(__file__).parent / "prometheus").glob("*_test.yml"))
+PAGE = ROOT / "docs" / "alerts.md"
+ALERTS = re.findall(r"^      - alert: (\w+)$", RULES.read_text(), re.MULTILINE)
+
+
+@pytest.mark.prometheus
+def test_each_alert_fires_when_it_should_and_only_then():
+    tried = subprocess.run(
+        [needs("promtool"), "test", "rules", *map(str, TRIALS)], capture_output=True, text=True, check=False
+    )
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_each_alert_is_tried(alert: str):
+    trials = "".join(file.read_text() for file in TRIALS)
+    assert re.search(rf"alertname: {alert}\n\s+eval_time: \w+\n\s+exp_alerts:\n", trials), (
+        "never seen to fire"
+    )
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_each_alert_says_what_is_the_matter_and_what_to_do(alert: str):
+    (rule,) = re.findall(rf"- alert: {alert}\n(.*?)(?=\n\n|\n  - name|\Z)", RULES.read_text(), re.DOTALL)
+    for key in ("severity: ", "summary: ", "description: ", "action: ", "for: "):
+        assert key in rule
+
+
+def test_they_ask_for_what_the_pipeline_makes():
+    readings = {
+        f"{profile.kind}_{field}"
+        for profile in map(load_profile, profile_names())
+        for field in profile.fields
+    }
+    expressions = re.sub(
+        r"^\s+(summary|description|action|- alert|- name|- record): .*$",
+        "",
+        RULES.read_text(),
+        flags=re.MULTILINE,
+    )
+    asked = set(
+        re.findall(r"\b(?:meter|heatpump|sensor|thermostat|bridge|poller)_[a-zA-Z0-9_]+", expressions)
+    )
+    asked -= {"poller", "bridge"}
+    assert len(asked) > 15
+    assert asked <= readings | BRIDGE_HEALTH.keys() | POLLER_HEALTH.keys()
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_the_page_names_each_alert(alert: str):
+    assert f"`{alert}`" in PAGE.read_text()
