@@ -11,7 +11,7 @@ import msgspec
 from bridge.remote_write.connection import ReceiverSettings
 from bridge.remote_write.credentials import Secret
 from readings.errors import SettingsError
-from readings.settings import HomeAssistantSettings, MqttSettings, find_ca, find_files, load
+from readings.settings import HomeAssistantSettings, MqttSettings, find_ca, find_files, load, parse_listen
 
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
 Label = Annotated[str, msgspec.Meta(pattern="^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$")]
@@ -104,27 +104,11 @@ def read_config(path: Path, environ: Mapping[str, str]) -> BridgeSettings:
             store=path.parent / file.bridge.data / "store.sqlite",
             store_age_s=file.bridge.store_days * 86400,
             store_bytes=file.bridge.store_mb * 1_000_000,
-            listen=_address(file.bridge.listen, "bridge.listen"),
+            listen=parse_listen(file.bridge.listen, "bridge.listen"),
             receiver=_receiver(file.remote_write, path.parent),
         )
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
-
-
-def _address(text: str, place: str) -> tuple[str, int]:
-    """Where to listen.
-
-    >>> _address("127.0.0.1:9100", "bridge.listen")
-    ('127.0.0.1', 9100)
-    """
-    try:
-        url = urlsplit(f"//{text}")
-        host, port = url.hostname, url.port
-    except ValueError:
-        host = port = None
-    if host is None or port is None or url.netloc != text:
-        raise SettingsError(f"{place}: expected ADDRESS:PORT, got {text!r}")
-    return host, port
 
 
 def _receiver(tables: tuple[RemoteWriteTable, ...], folder: Path) -> ReceiverSettings | None:

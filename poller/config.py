@@ -12,6 +12,7 @@ from poller.device import Device
 from poller.errors import AddressError, ProfileError, RefusedDeviceError
 from poller.plan import plan_device
 from poller.profile import Field, load_profile
+from poller.proxy.settings import ProxySettings, ProxyTable, read_proxy
 from poller.roster import MOST_SERIES, Roster
 from poller.sources.exporter import ImportSettings
 from poller.sources.imports import ImportTable, keep_one_reader, read_import
@@ -58,12 +59,14 @@ class BusTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             `serial:///dev/ttyUSB0?baud=9600&parity=N` for a port of this machine.
         baud: The serial speed behind a gateway; 0 for a device that is itself on the network.
         turnaround_ms: How long a device thinks before it answers.
+        proxy: Where other programs share the bus; nowhere without it.
     """
 
     name: Name
     connect: str
     baud: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     turnaround_ms: Annotated[int, msgspec.Meta(ge=0, le=5000)] = 30
+    proxy: ProxyTable | None = None
 
 
 class DeviceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -115,6 +118,7 @@ class BusSettings:
     address: Address
     baud: int
     turnaround_s: float
+    proxy: ProxySettings | None = None
 
     @property
     def framing(self) -> Framing:
@@ -152,6 +156,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         buses = tuple(_bus(one, f"bus[{place}]") for place, one in enumerate(file.bus))
         _refuse_twins("bus", "name", [one.name for one in file.bus])
         _refuse_twins("bus", "connect", [_place(one.address) for one in buses])
+        _refuse_twins("bus", "proxy.listen", [str(one.proxy or f"no proxy of {one.name}") for one in buses])
         folder = _find_profiles(file.poller.profiles, path.parent)
         devices = tuple(
             _device(one, f"device[{place}]", buses, folder) for place, one in enumerate(file.device)
@@ -203,6 +208,7 @@ def _bus(table: BusTable, place: str) -> BusSettings:
         address=address,
         baud=address.baud if isinstance(address, SerialAddress) else table.baud,
         turnaround_s=table.turnaround_ms / 1000,
+        proxy=read_proxy(table.proxy, f"{place}.proxy") if table.proxy else None,
     )
 
 

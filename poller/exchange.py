@@ -24,7 +24,8 @@ class _Awaited:
     """The request whose answer is waited for.
 
     Attributes:
-        is_ours: Whether the poller itself asked: then silence says something of the connection.
+        is_ours: Whether the poller itself asked: then silence says something of the connection, and a late
+            answer of the device.
     """
 
     request: Request
@@ -38,7 +39,7 @@ class Exchange:
 
     Args:
         line: The connection.
-        is_rtu: Answers have no number; after a timeout it listens on for as long again.
+        is_rtu: Answers have no number; after a request of ours it listens on for as long again.
         count_sent: Called for every request that goes out.
         monotonic: Seconds of a clock that never jumps.
     """
@@ -158,7 +159,7 @@ class Exchange:
             self._line.buffer.clear()
             return answer.data
         try:
-            late = self._find(awaited, awaited.deadline + awaited.timeout_s)
+            late = self._find(awaited, awaited.deadline + (awaited.timeout_s if awaited.is_ours else 0))
         except OSError as error:
             self.close()
             raise _no_answer(awaited) from error

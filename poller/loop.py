@@ -7,14 +7,16 @@ It touches nothing but the bus. What becomes of a poll is the business of
 import logging
 from collections.abc import Callable, Sequence
 
-from poller.blocks import BlockFailure, BlockOutcome, Poll
+from poller.blocks import BlockFailure, BlockOutcome, BlockRead, FailureReason, Poll
 from poller.config import BusSettings
 from poller.decode import decode_texts
 from poller.device import Device
+from poller.errands import Counter, Outcome, Result, failed, too_late
 from poller.errors import DecodeError
 from poller.plan import plan_device
+from poller.request import GATEWAY_CODES, answered_block, is_refusal, reading
 from poller.seat import Finished
-from poller.timetable import Job, Timetable
+from poller.timetable import ErrandJob, Job, Timetable
 from poller.transport import ReadError, Transport
 from readings.health import Tally
 from readings.reading import DeviceKey
@@ -37,6 +39,7 @@ class BusWorker:
         on_poll: Gets every finished poll, also one in which nothing was read. It gives
             True when the device's identity is to be read with its next poll.
         tally: Where polls and failures are counted.
+        counter: Where other programs hand in their requests; `wait` ends when one has come.
 
     Attributes:
         last_alive: When the thread was last seen at work, by `monotonic`.
@@ -55,6 +58,7 @@ class BusWorker:
         wait: Callable[[float], bool],
         on_poll: Callable[[Device, Poll], bool],
         tally: Tally,
+        counter: Counter | None = None,
     ) -> None:
         self._name = settings.name
         self._is_rtu = settings.framing == "rtu"
@@ -67,6 +71,7 @@ class BusWorker:
         self._wait = wait
         self._on_poll = on_poll
         self._tally = tally
+        self._counter = counter
         self._answered_at: dict[DeviceKey, float] = {}
         self._is_up: dict[DeviceKey, bool] = {}
         self.last_alive = monotonic()
@@ -78,12 +83,18 @@ class BusWorker:
         try:
             while not self._wait(pause_s):
                 self.last_alive = now = self._monotonic()
-                step = timetable.next(now, is_connected=self._transport.is_connected)
+                if self._counter is not None:
+                    self._attend(timetable, self._counter, now)
+                step = timetable.next(
+                    now, is_connected=self._transport.is_connected, clear_at=self._transport.clear_at
+                )
+                pause_s = 0.0
                 if isinstance(step, Job):
                     self._send(timetable, step)
-                    pause_s = 0.0
-                else:
+                elif not isinstance(step, ErrandJob):
                     pause_s = min(max(step - now, 0.0), HEARTBEAT_S)
+                elif self._counter is not None:
+                    self._run_errand(timetable, self._counter, step)
         finally:
             self._transport.close()
 
@@ -102,10 +113,55 @@ class BusWorker:
                 device=device.key.name,
                 reason=error.reason.value,
             )
+        if self._counter is not None:
+            self._note(self._counter, timetable, job.plan.unit, outcome)
         late = self._transport.late_units()
         finished = timetable.report(job, outcome, self._monotonic(), late=late)
         if finished is not None and self._hand_on(finished):
             timetable.want_identity(job.plan)
+
+    def _attend(self, timetable: Timetable, counter: Counter, now: float) -> None:
+        """Take in what other programs want, and give back what cannot be done in time."""
+        for errand in counter.collect():
+            timetable.offer(errand)
+        for errand in timetable.take_overdue(now, is_connected=self._transport.is_connected):
+            counter.settle(errand, too_late(errand.request))
+
+    def _run_errand(self, timetable: Timetable, counter: Counter, job: ErrandJob) -> None:
+        request = job.errand.request
+        if not counter.claim(job.errand):
+            return
+        try:
+            pdu = self._transport.forward(request, job.timeout_s)
+        except ReadError as error:
+            outcome = failed(request, error.reason)
+            has_answered = error.reason.shows_life
+            if error.reason is FailureReason.UNREACHABLE:
+                self._turn_away(timetable, counter)
+        else:
+            outcome = Outcome(pdu, Result.EXCEPTION if is_refusal(pdu) else Result.ANSWERED)
+            has_answered = not (is_refusal(pdu) and pdu[1] in GATEWAY_CODES)
+            if read := answered_block(request, pdu, self._monotonic()):
+                counter.note_read(request.unit, read)
+        if request.writes is not None:
+            counter.note_written(request.unit)
+        heard = self._transport.late_units() | ({request.unit} if has_answered else frozenset())
+        timetable.report_errand(job, self._monotonic(), heard=heard)
+        counter.settle(job.errand, outcome)
+
+    def _note(self, counter: Counter, timetable: Timetable, unit: int, outcome: BlockOutcome) -> None:
+        """Let other programs have their share of what a poll found out."""
+        if isinstance(outcome, BlockRead):
+            # What may have been the answer to an earlier request is older than it seems.
+            if self._transport.clear_at(reading(unit, outcome.block)) <= outcome.read_at:
+                counter.note_read(unit, outcome)
+        elif outcome.reason is FailureReason.UNREACHABLE:
+            self._turn_away(timetable, counter)
+
+    def _turn_away(self, timetable: Timetable, counter: Counter) -> None:
+        """There is no connection: nobody needs to wait until there is one."""
+        for errand in timetable.take_errands():
+            counter.settle(errand, failed(errand.request, FailureReason.UNREACHABLE))
 
     def _hand_on(self, finished: Finished) -> bool:
         device = finished.plan.device

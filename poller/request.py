@@ -4,9 +4,10 @@ Nothing here knows of a framing: a PDU is function code and data, the same on
 a serial line and on a network.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from poller.blocks import RegisterBlock
+from poller.blocks import BlockRead, RegisterBlock
 from poller.errors import PollerError
 from poller.points import Table
 
@@ -125,6 +126,41 @@ def refusal(function: int, code: int) -> bytes:
     '83 0b'
     """
     return bytes([function | 0x80, code])
+
+
+def answered_block(request: Request, pdu: bytes, read_at: float) -> BlockRead | None:
+    """What the answer to a plain read says; `None` for any other request and for a refusal.
+
+    >>> ask = parse_request(2, bytes.fromhex("01 0000 0003"))
+    >>> answered_block(ask, bytes.fromhex("01 01 05"), 100.0).words
+    (1, 0, 1)
+    """
+    if request.reads is None or request.writes is not None or is_refusal(pdu):
+        return None
+    data = pdu[2:]
+    if request.reads.table.holds_bits:
+        words = [data[place // 8] >> place % 8 & 1 for place in range(request.reads.count)]
+    else:
+        words = [_number(data, place) for place in range(0, len(data), 2)]
+    return BlockRead(request.reads, tuple(words), read_at)
+
+
+def answer_read(request: Request, words: Sequence[int]) -> bytes:
+    """The answer to a plain read.
+
+    Args:
+        request: A read of one table.
+        words: As many as it asks for.
+
+    >>> answer_read(parse_request(2, bytes.fromhex("04 0002 0002")), [1, 0x8000]).hex(" ")
+    '04 04 00 01 80 00'
+    """
+    if request.function in {READING[Table.COIL], READING[Table.DISCRETE]}:
+        packed = sum(bit << place for place, bit in enumerate(words))
+        data = packed.to_bytes((len(words) + 7) // 8, "little")
+    else:
+        data = b"".join(word.to_bytes(2, "big") for word in words)
+    return bytes([request.function, len(data)]) + data
 
 
 def _read_span(pdu: bytes, table: Table, *, size: int) -> RegisterBlock:

@@ -21,6 +21,7 @@ from poller.journal import Journal
 from poller.listening import Incoming, Listener
 from poller.loop import BusWorker
 from poller.presence import subscriptions
+from poller.proxy.server import ProxyServer
 from poller.publish import Publisher, will
 from poller.recorder import Limits, Recorder
 from poller.sources import MessageSource, Source
@@ -168,23 +169,41 @@ class Poller:
             tally=self.tally,
             switchboard=Switchboard(message_sources, self._listener, self.tally),
         )
+        self._proxies = {
+            bus.name: ProxyServer(
+                bus.name,
+                bus.proxy,
+                stopping=self._stopping,
+                tally=self.tally,
+                monotonic=monotonic,
+            )
+            for bus in settings.buses
+            if bus.proxy
+        }
         self._workers = {
             bus.name: self._make_worker(bus, settings.devices, make_transport)
             for bus in settings.buses
-            if any(one.bus == bus.name for one in settings.devices)
+            if bus.proxy or any(one.bus == bus.name for one in settings.devices)
         }
-        self._threads = {
-            f"bus {name}": threading.Thread(target=worker.run, name=f"bus {name}", daemon=True)
-            for name, worker in self._workers.items()
-        } | {
-            f"source {number}": threading.Thread(
-                target=source.run,
-                args=(self._emit, self._stopping.wait),
-                name=f"source {number}",
-                daemon=True,
-            )
-            for number, source in enumerate(sources, start=1)
-        }
+        self._threads = (
+            {
+                f"bus {name}": threading.Thread(target=worker.run, name=f"bus {name}", daemon=True)
+                for name, worker in self._workers.items()
+            }
+            | {
+                f"proxy of bus {name}": threading.Thread(target=proxy.run, name=f"proxy {name}", daemon=True)
+                for name, proxy in self._proxies.items()
+            }
+            | {
+                f"source {number}": threading.Thread(
+                    target=source.run,
+                    args=(self._emit, self._stopping.wait),
+                    name=f"source {number}",
+                    daemon=True,
+                )
+                for number, source in enumerate(sources, start=1)
+            }
+        )
         self._watch = threading.Thread(target=self._keep_watch, name="watch", daemon=True)
 
     def start(self) -> None:
@@ -198,6 +217,8 @@ class Poller:
     def stop(self) -> None:
         """End within 5 s: record what is under way, say `offline`, close."""
         self._stopping.set()
+        for proxy in self._proxies.values():
+            proxy.wake()
         deadline = time.monotonic() + BUS_STOPS_WITHIN_S
         for thread in (*self._threads.values(), self._watch):
             if thread.ident is not None:
@@ -217,10 +238,12 @@ class Poller:
         for name, thread in self._threads.items():
             if not thread.is_alive():
                 return f"the thread of {name} has ended"
-        for name, worker in self._workers.items():
-            silent_s = self._monotonic() - worker.last_alive
+        served = [(f"bus {name}", one.last_alive) for name, one in self._workers.items()]
+        served += [(f"proxy of bus {name}", one.last_alive) for name, one in self._proxies.items()]
+        for name, last_alive in served:
+            silent_s = self._monotonic() - last_alive
             if silent_s > self._hangs_after_s:
-                return f"the thread of bus {name} has not moved for {silent_s:.0f} s"
+                return f"the thread of {name} has not moved for {silent_s:.0f} s"
         return None
 
     def _keep_watch(self) -> None:
@@ -241,6 +264,7 @@ class Poller:
         devices: Sequence[Device],
         make_transport: Callable[[BusSettings, Tally], Transport] | None,
     ) -> BusWorker:
+        proxy = self._proxies.get(bus.name)
         return BusWorker(
             bus,
             [one for one in devices if one.bus == bus.name],
@@ -248,9 +272,10 @@ class Poller:
             if make_transport
             else ModbusTransport(bus, tally=self.tally, monotonic=self._monotonic),
             monotonic=self._monotonic,
-            wait=self._wait,
+            wait=proxy.desk.wait if proxy else self._wait,
             on_poll=self._on_poll,
             tally=self.tally,
+            counter=proxy.desk if proxy else None,
         )
 
     def _wait(self, seconds: float) -> bool:

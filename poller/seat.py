@@ -75,6 +75,7 @@ class Seat:
     Attributes:
         timeout_s: How long an answer may take; the timetable may shorten the plan's.
         is_silent: It did not answer its last poll: it is only probed until it does.
+        rested_at: From when on it may be asked again, by whomever.
     """
 
     def __init__(self, plan: DevicePlan, start: float, *, distinct: bool) -> None:
@@ -86,8 +87,9 @@ class Seat:
         self._distinct = distinct
         self._next_slot = 0
         self._repeat_at = math.inf
-        self._rested_at = -math.inf
+        self.rested_at = -math.inf
         self._last: RegisterBlock | None = None
+        self._others: RegisterBlock | None = None
         self._rota = Rota(plan.blocks)
         self._identity = Rota(plan.identity)
         self._wants_identity = True
@@ -115,7 +117,7 @@ class Seat:
     def ready_at(self) -> float:
         """When it wants the bus next."""
         wanted = min(self._slot_time(self._next_slot), self._repeat_at) if self._run is None else -math.inf
-        return max(wanted, self._rested_at)
+        return max(wanted, self.rested_at)
 
     def due(self, now: float) -> float:
         """When the poll that is under way, or would begin now, is due: the newest slot that has come."""
@@ -160,14 +162,14 @@ class Seat:
     ) -> Finished | None:
         """Take in what a request brought; gives the poll when that was its last."""
         run = self._running()
-        self._rested_at = now + self.plan.pause_s
+        self.rested_at = now + self.plan.pause_s
         if isinstance(outcome, BlockRead) or outcome.reason.shows_life:
             self.hear(now)
         else:
             run.unanswered += 1
         run.is_unreachable = isinstance(outcome, BlockFailure) and outcome.reason is FailureReason.UNREACHABLE
         if not run.is_unreachable:
-            self._last = block
+            self._last, self._others = block, None
         if purpose is Purpose.VALUES and not self._doubt(run, block, outcome):
             self._take_values(run, block, outcome)
         elif purpose is Purpose.IDENTITY and not self._split(run, block, purpose, outcome):
@@ -187,6 +189,11 @@ class Seat:
             self.is_silent = False
             self._probes = 0
             self.want_identity()
+
+    def note_errand(self, read: RegisterBlock | None, now: float) -> None:
+        """Another program has asked the device, for this block if it was a read as ours are."""
+        self.rested_at = now + self.plan.pause_s
+        self._others = read
 
     def want_identity(self) -> None:
         """Read the device's texts with the poll under way, or else with its next one."""
@@ -269,13 +276,10 @@ class Seat:
         return Finished(self.plan, run.due, now, tuple(run.outcomes.values()), tuple(run.texts))
 
     def _tells_apart(self, block: RegisterBlock) -> bool:
-        """Whether an answer to the last request, come late, could not be taken for this block's."""
-        last = self._last
-        return (
-            not self._distinct
-            or last is None
-            or last.request == block.request
-            or last.answer_bytes != block.answer_bytes
+        """Whether an answer to the last requests, come late, could not be taken for this block's."""
+        return not self._distinct or all(
+            last is None or last.request == block.request or last.answer_bytes != block.answer_bytes
+            for last in (self._last, self._others)
         )
 
     def _slot(self, now: float) -> int:

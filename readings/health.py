@@ -51,6 +51,22 @@ POLLER_HEALTH = _rows(
         "poller_connect_failures_total", "counter", "Connections to the bus's gateway that failed", ("bus",)
     ),
     HealthMetric(
+        "poller_proxy_requests_total",
+        "counter",
+        "Requests of other programs at the bus's Modbus proxy, by what became of them",
+        ("bus", "function", "result"),
+    ),
+    HealthMetric("poller_proxy_clients", "gauge", "Programs connected to the Modbus proxy", ("bus",)),
+    HealthMetric(
+        "poller_proxy_clients_dropped_total",
+        "counter",
+        "Connections that the Modbus proxy ended, by reason: garbage, slow, idle, full, error",
+        ("bus", "reason"),
+    ),
+    HealthMetric(
+        "poller_proxy_listening", "gauge", "Whether the Modbus proxy has its port (0 or 1)", ("bus",)
+    ),
+    HealthMetric(
         "poller_readings_rejected_total",
         "counter",
         "Readings not accepted, by reason",

@@ -17,6 +17,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -129,6 +130,29 @@ def find_files(mqtt: MqttSettings, folder: Path) -> MqttSettings:
     """
     password_file = None if mqtt.password_file is None else str(folder / mqtt.password_file)
     return msgspec.structs.replace(mqtt, ca=find_ca(mqtt.ca, folder, "mqtt.ca"), password_file=password_file)
+
+
+def parse_listen(text: str, place: str) -> tuple[str, int]:
+    """Where to listen.
+
+    Args:
+        text: ADDRESS:PORT; an IPv6 address stands in brackets.
+        place: The key that says it.
+
+    Raises:
+        SettingsError: It is no such thing.
+
+    >>> parse_listen("127.0.0.1:9100", "bridge.listen"), parse_listen("[::]:502", "bus[0].proxy.listen")
+    (('127.0.0.1', 9100), ('::', 502))
+    """
+    try:
+        url = urlsplit(f"//{text}")
+        host, port = url.hostname, url.port
+    except ValueError:
+        host = port = None
+    if host is None or port is None or url.netloc != text:
+        raise SettingsError(f"{place}: expected ADDRESS:PORT, got {text!r}")
+    return host, port
 
 
 def find_ca(name: str | None, folder: Path, place: str) -> str | None:

@@ -1,9 +1,9 @@
 """The serial side of the gateway: devices, the line's timing, and what becomes of one request."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from poller.profile import Point, Table
+from poller.profile import Encoding, Point, Table
 from simulator.errors import IllegalAddressError
 from simulator.faults import GARBAGE_KINDS, Fault, FaultKind, damaged_frame, damaged_words
 from simulator.registers import Answer, RegisterMap, Value
@@ -12,14 +12,20 @@ from simulator.wire import (
     ILLEGAL_FUNCTION,
     ILLEGAL_VALUE,
     NO_ANSWER,
+    READ_WRITE,
     TABLES,
+    WRITES,
     Framing,
     Request,
     answer_pdu,
     exception_pdu,
+    written,
 )
 
 _MAX_REGISTERS, _MAX_BITS = 125, 2000
+
+WRITABLE = frozenset({Encoding.BIT, Encoding.INT16, Encoding.UINT16})
+"""What one register, or one coil, holds as a whole."""
 
 
 class Device:
@@ -49,6 +55,7 @@ class Device:
         self._multiple_of = multiple_of
         self._map = RegisterMap(points, strict=strict)
         self._values = values
+        self._written: dict[str, Value] = {}
 
     def fields(self, table: Table, address: int, count: int) -> frozenset[str]:
         """The points that a request reads, whole."""
@@ -66,7 +73,7 @@ class Device:
         Raises:
             IllegalAddressError: One of the addresses is not there.
         """
-        values = self._values()
+        values = {**self._values(), **self._written}
         answer = self._map.read(table, address, count, values)
         try:
             following = self._map.read(table, address + count, 1, values).words[0]
@@ -74,12 +81,28 @@ class Device:
             following = 0
         return answer, following
 
+    def write(self, table: Table, address: int, words: Sequence[int]) -> None:
+        """Hold these words from now on.
+
+        Raises:
+            IllegalAddressError: One of the addresses is not that of a whole number of one register, or a bit.
+        """
+        found: dict[str, Value] = {}
+        for place, word in enumerate(words, address):
+            point = next(iter(self._map.points(table, place, 1)), None)
+            if point is None or point.encoding not in WRITABLE or point.bit is not None:
+                raise IllegalAddressError(f"{table} {place} cannot be written")
+            is_negative = point.encoding is Encoding.INT16 and word >= 0x8000
+            found[point.name] = (word - 0x10000 if is_negative else word) * point.scale
+        self._written |= found
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """One request and what came of it.
 
     Attributes:
+        pdu: The whole request.
         taken_at: When the device looked at its values, seconds of the monotonic clock.
         values: What the device truly held, for each point that lies wholly in the
             request, as its registers represent it; empty for a refusal.
@@ -91,6 +114,7 @@ class Exchange:
     function: int
     address: int
     count: int
+    pdu: bytes
     taken_at: float
     values: Mapping[str, Value]
     fault: Fault | None
@@ -198,6 +222,8 @@ class Bus:
         self, device: Device, request: Request, table: Table | None, fault: Fault | None
     ) -> tuple[bytes, Mapping[str, Value]]:
         """The device's PDU, its words as a fault leaves them, and its true values."""
+        if request.function in WRITES:
+            return self._write(device, request), {}
         if table is None:
             return exception_pdu(request.function, ILLEGAL_FUNCTION), {}
         address, count = request.span
@@ -212,6 +238,20 @@ class Bus:
             words = damaged_words(fault, words, following, address=address, points=answer.points, table=table)
         return answer_pdu(request.function, words), answer.values
 
+    def _write(self, device: Device, request: Request) -> bytes:
+        """The PDU that says what became of a writing request."""
+        try:
+            address, words = written(request)
+            device.write(WRITES[request.function], address, words)
+            if request.function != READ_WRITE:
+                return request.pdu[:5]
+            answer, _ = device.answer(Table.HOLDING, *request.span)
+        except IllegalAddressError:
+            return exception_pdu(request.function, ILLEGAL_ADDRESS)
+        except ValueError:
+            return exception_pdu(request.function, ILLEGAL_VALUE)
+        return answer_pdu(request.function, answer.words)
+
     def _exchange(
         self,
         request: Request,
@@ -221,7 +261,7 @@ class Bus:
         sent: bytes,
     ) -> Exchange:
         address, count = request.span
-        return Exchange(request.unit, request.function, address, count, now, values, fault, sent)
+        return Exchange(request.unit, request.function, address, count, request.pdu, now, values, fault, sent)
 
 
 def _bites(fault: Fault, table: Table | None, framing: Framing) -> bool:

@@ -15,6 +15,10 @@ from simulator.errors import FramingError
 TABLES = {1: Table.COIL, 2: Table.DISCRETE, 3: Table.HOLDING, 4: Table.INPUT}
 """The reading functions, and the table that each reads."""
 
+READ_WRITE = 23
+WRITES = {5: Table.COIL, 6: Table.HOLDING, 15: Table.COIL, 16: Table.HOLDING, 23: Table.HOLDING}
+"""The writing functions, and the table that each writes."""
+
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, DEVICE_FAILURE, NO_ANSWER = 1, 2, 3, 4, 0x0B
 
 
@@ -35,6 +39,33 @@ class Request:
     def span(self) -> tuple[int, int]:
         """Address and count of a reading request; of any other what stands in their place."""
         return int.from_bytes(self.pdu[1:3], "big"), int.from_bytes(self.pdu[3:5], "big")
+
+
+def written(request: Request) -> tuple[int, tuple[int, ...]]:
+    """Address and words of a writing request.
+
+    Raises:
+        ValueError: It is not as long as it says.
+
+    >>> written(Request(7, bytes.fromhex("0f 0003 000a 02 0502")))
+    (3, (1, 0, 1, 0, 0, 0, 0, 0, 0, 1))
+    >>> written(Request(7, bytes.fromhex("17 0000 0001 0002 0001 02 015e")))
+    (2, (350,))
+    """
+    pdu, function = request.pdu, request.function
+    numbers = [int.from_bytes(pdu[place : place + 2], "big") for place in range(1, len(pdu) - 1, 2)]
+    if function in {5, 6}:
+        if len(pdu) != 5 or (function == 5 and numbers[1] not in {0, 0xFF00}):
+            raise ValueError("not an address and a value")
+        return numbers[0], (numbers[1] if function == 6 else numbers[1] // 0xFF00,)
+    address, count, start = (*numbers[:2], 6) if function != 23 else (*numbers[2:4], 10)
+    data = pdu[start:]
+    size = (count + 7) // 8 if function == 15 else 2 * count
+    if not count or len(data) != size or pdu[start - 1] != size:
+        raise ValueError("not as many values as it says")
+    if function == 15:
+        return address, tuple(data[place // 8] >> place % 8 & 1 for place in range(count))
+    return address, tuple(int.from_bytes(data[place : place + 2], "big") for place in range(0, size, 2))
 
 
 class Framing(Protocol):
@@ -126,7 +157,7 @@ def answer_pdu(function: int, words: Sequence[int]) -> bytes:
     >>> answer_pdu(4, [0x00FF, 0x0100]).hex(" "), answer_pdu(1, [1, 0, 1]).hex(" ")
     ('04 04 00 ff 01 00', '01 01 05')
     """
-    if TABLES[function].holds_bits:
+    if function in TABLES and TABLES[function].holds_bits:
         packed = sum(bit << place for place, bit in enumerate(words))
         data = packed.to_bytes((len(words) + 7) // 8, "little")
     else:
@@ -149,5 +180,7 @@ def _request_length(buffer: bytearray) -> int | None:
         return None
     if buffer[1] in {15, 16}:
         return 9 + buffer[6] if len(buffer) > 6 else None
+    if buffer[1] == 23:
+        return 13 + buffer[10] if len(buffer) > 10 else None
     # Every other function of six bytes and a checksum; what is not is dropped by its checksum.
     return 8

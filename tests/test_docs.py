@@ -21,6 +21,7 @@ from poller.config import PollerFile, read_config
 from poller.decode import NoNumber, decode_number, decode_point
 from poller.device import Device, describe_device
 from poller.discovery import describe_to_home_assistant
+from poller.errands import Result
 from poller.filters import Reason
 from poller.plan import plan_profile
 from poller.points import Encoding
@@ -33,6 +34,7 @@ from poller.profile import (
     parse_profile,
     profile_names,
 )
+from poller.proxy.settings import ProxyTable, WritesTable
 from poller.publish import Publisher
 from readings.broker import Delivery, Message
 from readings.discovery import DiscoveryTopics, encode_discovery
@@ -351,6 +353,19 @@ def profile_row(name: str) -> str:
     shown = f"{one.manufacturer} {one.model}{status}"
     fields = [str(len(one.choose())), str(len(one.fields))]
     return row(f"`{name}`", shown, one.kind, f"{one.interval_s:g}", *fields, *cost)
+
+
+@pytest.mark.parametrize(
+    ("heading", "form"),
+    [("The keys of `[bus.proxy]`", ProxyTable), ("The keys of `[[bus.proxy.writes]]`", WritesTable)],
+)
+def test_every_key_of_the_proxy_is_explained(heading, form):
+    assert first_cells("docs/proxy.md", heading) == [one.encode_name for one in msgspec.structs.fields(form)]
+
+
+def test_everything_that_becomes_of_another_programs_request_is_explained():
+    rows = table("docs/proxy.md", "What the exceptions mean", nth=1)
+    assert {row.split("|")[1].strip(" `") for row in rows} == set(Result)
 
 
 def test_the_profiles_that_are_there_are_listed():

@@ -32,6 +32,13 @@ def _check(options: argparse.Namespace) -> int:
     for rule in settings.rules:
         topics = ", ".join(dict.fromkeys(one.topic.text for one in rule.fields.values()))
         print(f"  rule {rule.name}: {topics} -> {settings.mqtt.root}/{rule.profile.kind}/...")
+    for bus in settings.buses:
+        if bus.proxy:
+            print(f"  Modbus proxy for bus {bus.name} on {bus.proxy}")
+            for allowed in bus.proxy.rules:
+                print(f"    may write: {allowed}")
+            if not bus.proxy.rules:
+                print("    nobody may write")
     told = (
         f"told below {settings.homeassistant.prefix}/" if settings.homeassistant.discovery else "told nothing"
     )

@@ -74,6 +74,23 @@ def test_a_good_configuration_shows_what_would_happen(tmp_path, capsys):
     assert "heating/meter/wp  Wärmepumpe: 11 fields every 30 s, unit 2 on bus rs485, profile wago-879" in said
 
 
+def test_it_shows_what_other_programs_may_do(tmp_path, capsys):
+    file = tmp_path / "config.toml"
+    proxy = 'name = "rs485"\nproxy.listen = "0.0.0.0:5020"\n'
+    writes = (
+        'proxy.writes = [{ from = ["10.0.0.0/8", "::1"], unit = 7, coils = [0], holding = ["0-2", 4] }]\n'
+    )
+    for text, says in (
+        (proxy, ["    nobody may write"]),
+        (proxy + writes, ["    may write: unit 7 coils 0, holding 0-2, 4 from 10.0.0.0/8, ::1"]),
+    ):
+        file.write_text(GOOD.replace('name = "rs485"\n', text))
+        assert main(["check", "--config", str(file)]) == 0
+        shown = capsys.readouterr().out.splitlines()
+        place = shown.index("  Modbus proxy for bus rs485 on 0.0.0.0:5020")
+        assert shown[place + 1 : place + 2] == says
+
+
 def test_a_taken_address_ends_the_run_with_one_line(tmp_path):
     file = tmp_path / "config.toml"
     with socket.create_server(("127.0.0.1", 0)) as holder:

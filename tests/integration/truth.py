@@ -9,7 +9,7 @@ from poller.blocks import BlockRead, Poll, RegisterBlock
 from poller.decode import decode_number
 from poller.device import Device
 from poller.points import Encoding, Point
-from poller.request import READING
+from poller.request import READING, Request
 from poller.states import Snapshot
 from poller.transport import Transport
 from simulator.bus import Exchange
@@ -63,6 +63,12 @@ class Witness:
     @property
     def is_connected(self) -> bool:
         return self._transport.is_connected
+
+    def clear_at(self, request: Request) -> float:
+        return self._transport.clear_at(request)
+
+    def forward(self, request: Request, timeout_s: float) -> bytes:
+        return self._transport.forward(request, timeout_s)
 
     def late_units(self) -> frozenset[int]:
         return self._transport.late_units()

@@ -109,6 +109,36 @@ def test_fields_can_be_added_and_left_out(tmp_path):
     assert "power_factor" not in meter.fields
 
 
+def test_what_other_programs_may_do(tmp_path):
+    proxy = """
+[bus.proxy]
+listen = "[::]:5020"
+[[bus.proxy.writes]]
+from = ["192.168.2.20", "fd00::/64"]
+unit = 7
+coils = [0]
+holding = ["0-2", 4]
+"""
+    (bus,) = read_config(write(tmp_path, GOOD.replace("baud = 9600\n", f"baud = 9600\n{proxy}")), {}).buses
+    assert (bus.proxy.host, bus.proxy.port) == ("::", 5020)
+    (rule,) = bus.proxy.rules
+    assert (rule.unit, rule.coils, rule.holding) == (7, (range(1),), (range(3), range(4, 5)))
+    assert [str(one) for one in rule.sources] == ["192.168.2.20/32", "fd00::/64"]
+    environ = {"HEATING_BUS__0__PROXY__LISTEN": "127.0.0.1:502"}
+    (bus,) = read_config(write(tmp_path, GOOD), environ).buses
+    assert (bus.proxy.host, bus.proxy.port, bus.proxy.rules) == ("127.0.0.1", 502, ())
+
+
+def test_two_buses_cannot_have_one_proxy(tmp_path):
+    first = 'name = "rs485"\nproxy.listen = "127.0.0.1:502"\n'
+    second = '[[bus]]\nname = "b"\nconnect = "tcp://b"\nproxy.listen = "127.0.0.1:502"\n[[device]]\n'
+    text = GOOD.replace('name = "rs485"\n', first).replace("[[device]]\n", second, 1)
+    with pytest.raises(
+        SettingsError, match=r"bus\[1\].proxy.listen: expected one of its own, '127.0.0.1:502' is bus"
+    ):
+        read_config(write(tmp_path, text), {})
+
+
 def test_the_environment_overrides(tmp_path):
     environ = {"HEATING_BUS__0__CONNECT": "tcp://gateway:502", "HEATING_DEVICE__1__UNIT": "9", "PATH": "/bin"}
     settings = read_config(write(tmp_path, GOOD), environ)
@@ -178,6 +208,52 @@ MISTAKES = [
     ("tcp://192.168.2.10:8899", "tcp://gateway:0", f"bus[0].connect: {NO_CONNECT} 'tcp://gateway:0'"),
     ("tcp://192.168.2.10:8899", "tcp://gateway?a=1", f"bus[0].connect: {NO_CONNECT} 'tcp://gateway?a=1'"),
     ("tcp://192.168.2.10:8899", "tcp://me@gateway", f"bus[0].connect: {NO_CONNECT} 'tcp://me@gateway'"),
+    *(
+        ('name = "rs485"\n', f'name = "rs485"\n{bad}\n', f"bus[0].proxy{says}")
+        for bad, says in (
+            ("proxy = 5020", ": expected `object | null`, got `int`"),
+            ("proxy.lisen = ':5020'", ".lisen: unknown key"),
+            ("proxy.writes = []", ".listen: expected a value, it is missing"),
+            ("proxy.listen = '5020'", ".listen: expected ADDRESS:PORT, got '5020'"),
+            (
+                "proxy.listen = 'gateway:502'",
+                ".listen: expected an IP address of this machine and a port, got 'gateway:502'",
+            ),
+            *(
+                (f"proxy.listen = '[::]:502'\nproxy.writes = [{{ {rule} }}]", f".writes[0]{wrong}")
+                for rule, wrong in (
+                    ("unit = 7, coils = [0]", ".from: expected a value, it is missing"),
+                    ("from = [], unit = 7, coils = [0]", ".from: expected `array` of length >= 1"),
+                    ("from = ['::1'], unit = 0, coils = [0]", ".unit: expected `int` >= 1"),
+                    (
+                        "from = ['::1'], unit = 7",
+                        ": expected coils or holding, the addresses that may be written",
+                    ),
+                    (
+                        "from = ['10.0.0.1', 'pi'], unit = 7, coils = [0]",
+                        ".from[1]: expected an IP address or a network like 192.168.2.0/24, got 'pi'",
+                    ),
+                    (
+                        "from = ['10.0.0.1/8'], unit = 7, coils = [0]",
+                        ".from[0]: expected an IP address or a network like 192.168.2.0/24, got '10.0.0.1/8'",
+                    ),
+                    *(
+                        (
+                            f"from = ['::1'], unit = 7, holding = [1, {wrong}]",
+                            f'.holding[1]: expected an address from 0 to 65535, or two like "2-4", got {shown}',
+                        )
+                        for wrong, shown in (
+                            ("-1", "-1"),
+                            ("65536", "65536"),
+                            ("'4-2'", "'4-2'"),
+                            ("'2-'", "'2-'"),
+                            ("'a-b'", "'a-b'"),
+                        )
+                    ),
+                )
+            ),
+        )
+    ),
     ('name = "lg"', 'name = "wp"', "device[1].name: expected one of its own, 'wp' is device[0]"),
     ("unit = 7", "unit = 2", "device[1].unit: expected one of its own, 'unit 2 on bus rs485' is device[0]"),
     ("unit = 2", "unit = 300", "device[0].unit: expected `int` <= 247"),

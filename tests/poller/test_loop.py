@@ -1,5 +1,6 @@
 """The thread that owns a bus, with a bus and a clock that are not real."""
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,13 @@ from poller.address import NetworkAddress
 from poller.blocks import BlockRead, FailureReason, Poll, RegisterBlock
 from poller.config import BusSettings
 from poller.device import Device
+from poller.errands import Errand, Outcome
 from poller.errors import ProfileError
 from poller.line import MAX_BACK_OFF_S
 from poller.loop import BusWorker
 from poller.points import Encoding, Point, Table
 from poller.profile import load_profile
+from poller.request import Request, parse_request
 from poller.transport import CONNECT_TIMEOUT_S, ReadError
 from readings.health import POLLER_HEALTH, Tally
 from readings.reading import DeviceKey
@@ -57,6 +60,7 @@ class World:
     late: set[int] = field(default_factory=set)
     connect_at: float = 0.0
     texts: dict[int, int] = field(default_factory=dict)
+    forwards: Callable[[Request], bytes] = lambda request: pytest.fail("nobody asked")
 
     def read(self, block: RegisterBlock, unit: int, timeout_s: float) -> BlockRead:
         self._connect()
@@ -94,6 +98,12 @@ class World:
             raise ReadError(FailureReason.UNREACHABLE, "refused")
         self.is_connected = True
 
+    def forward(self, request: Request, timeout_s: float) -> bytes:
+        return self.forwards(request)
+
+    def clear_at(self, request: Request) -> float:
+        return -math.inf
+
     def late_units(self) -> frozenset[int]:
         late = frozenset(self.late)
         self.late.clear()
@@ -121,6 +131,7 @@ def play(
     *,
     on_poll: Callable[[Device, Poll], bool] = lambda one, poll: False,
     bus: BusSettings = BUS,
+    counter: "Counter | None" = None,
 ) -> Played:
     """Run a worker for so long on the world's time."""
     polls: list[tuple[str, Poll]] = []
@@ -143,6 +154,7 @@ def play(
         wait=wait,
         on_poll=take,
         tally=tally,
+        counter=counter,
     )
     worker.run()
     return Played(world, worker, tally, polls)
@@ -290,3 +302,108 @@ def test_without_its_priority_the_heat_pump_would_have_stopped():
     play(world, [METER, *meters, ordinary], 3600)
     times = world.answered[7]
     assert max(later - earlier for earlier, later in pairwise(times)) > 20
+
+
+@dataclass
+class Counter:
+    """Other programs, of which each asks once at its time."""
+
+    world: World
+    errands: list[Errand] = field(default_factory=list)
+    settled: list[tuple[float, int, str]] = field(default_factory=list)
+    unwanted: set[int] = field(default_factory=set)
+    notes: list[tuple[str, int, str]] = field(default_factory=list)
+
+    def asks(self, at: float, pdu: str, unit: int = 7) -> "Counter":
+        request = parse_request(unit, bytes.fromhex(pdu))
+        self.errands.append(Errand(len(self.errands) + len(self.settled), request, at))
+        return self
+
+    def collect(self) -> list[Errand]:
+        come = [one for one in self.errands if one.asked_at <= self.world.now]
+        self.errands = [one for one in self.errands if one not in come]
+        return come
+
+    def claim(self, errand: Errand) -> bool:
+        return errand.ticket not in self.unwanted
+
+    def settle(self, errand: Errand, outcome: Outcome) -> None:
+        self.settled.append(
+            (round(self.world.now, 1), errand.ticket, f"{outcome.result} {outcome.pdu.hex()}")
+        )
+
+    def note_read(self, unit: int, read: BlockRead) -> None:
+        self.notes.append(("read", unit, str(read.block)))
+
+    def note_written(self, unit: int) -> None:
+        self.notes.append(("written", unit, ""))
+
+
+def answers(pdu: str) -> Callable[[Request], bytes]:
+    return lambda request: bytes.fromhex(pdu)
+
+
+def fails(reason: FailureReason) -> Callable[[Request], bytes]:
+    def forward(request: Request) -> bytes:
+        raise ReadError(reason, "no")
+
+    return forward
+
+
+@pytest.mark.parametrize(
+    ("forwards", "becomes"),
+    [
+        (answers("06 0002 015e"), "answered 060002015e"),
+        (answers("86 02"), "exception 8602"),
+        (answers("86 0b"), "exception 860b"),
+        (fails(FailureReason.TIMEOUT), "no_answer 860b"),
+        (fails(FailureReason.GARBLED), "no_answer 860b"),
+        (fails(FailureReason.DISCONNECTED), "no_answer 860b"),
+        (fails(FailureReason.UNREACHABLE), "no_connection 860a"),
+    ],
+)
+def test_what_becomes_of_another_programs_request(forwards, becomes):
+    world = World(forwards=forwards)
+    counter = Counter(world).asks(1004.0, "06 0002 015e")
+    play(world, [METER, PUMP], 8, counter=counter)
+    ((at, _, what),) = counter.settled
+    assert what == becomes
+    assert 1004 <= at <= 1005
+    assert ("written", 7, "") in counter.notes, "it may have been, whatever was answered"
+
+
+def test_whatever_is_read_may_answer_other_programs():
+    world = World(forwards=answers("03 02 0007"))
+    counter = Counter(world).asks(1004.0, "03 0009 0001", unit=3)
+    play(world, [METER], 8, counter=counter)
+    assert counter.notes == [
+        ("read", 2, "holding 20488+36"), ("read", 2, "holding 24576+12"), ("read", 2, "holding 16384+2"),
+        ("read", 3, "holding 9+1"),
+    ]  # fmt: skip
+
+
+def test_what_may_be_the_answer_to_an_earlier_request_does_not_pass_for_new():
+    world = World()
+    world.clear_at = lambda request: world.now + 3
+    counter = Counter(world)
+    play(world, [METER], 8, counter=counter)
+    assert counter.notes == []
+
+
+def test_what_nobody_waits_for_any_more_is_not_sent():
+    world = World()
+    counter = Counter(world, unwanted={0}).asks(1004.0, "06 0002 015e")
+    play(world, [METER, PUMP], 8, counter=counter)
+    assert counter.settled == []
+
+
+def test_without_a_connection_nobody_has_to_wait_for_one():
+    """Every attempt of the poller's own turns away who waits; what comes in between waits for the next one."""
+    world = World(refuses=lambda now: True)
+    counter = Counter(world)
+    for tenth in range(50):
+        counter.asks(1000.0 + tenth, "03 0000 0001")
+    play(world, [METER, PUMP], 60, counter=counter)
+    assert len(counter.settled) == 50
+    assert {what for _, _, what in counter.settled} == {"no_connection 830a"}
+    assert all(at - (1000 + ticket) < 4.5 for at, ticket, _ in counter.settled)

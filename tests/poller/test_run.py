@@ -1,6 +1,7 @@
 """The whole poller, against the simulated gateway and the real mosquitto."""
 
 import json
+import math
 import os
 import signal
 import sqlite3
@@ -18,6 +19,7 @@ from poller import journal_file
 from poller.blocks import BlockRead, FailureReason, Poll, RegisterBlock
 from poller.clock import MachineClock
 from poller.config import PollerSettings, read_config
+from poller.request import Request
 from poller.run import Poller
 from poller.transport import ReadError
 from poller.walltime import ClockReading
@@ -198,6 +200,9 @@ class FakeTransport:
         if not self.goes_on.wait(20):
             raise ReadError(FailureReason.TIMEOUT, "hung")
         return BlockRead(block, (0,) * block.count, time.monotonic())
+
+    def clear_at(self, request: Request) -> float:
+        return -math.inf
 
     def late_units(self) -> frozenset[int]:
         return frozenset()

@@ -23,8 +23,19 @@ EXCHANGES = [
     ("no such coil", "01 0003 0001", "81 02"),
     ("no register at all", "03 5012 0000", "83 03"),
     ("126 registers", "03 0000 007e", "83 03"),
-    ("writing is not for this device", "06 5012 0001", "86 01"),
-    ("neither is writing many", "10 5012 0001 02 0001", "90 01"),
+    ("half a float cannot be written", "06 5012 0001", "86 02"),
+    ("neither can it with others", "10 007c 0002 04 0001 0001", "90 02"),
+    ("nor what no function writes", "15 0000 0001", "95 01"),
+    ("a coil is on or off", "05 0000 0001", "85 03"),
+    ("fewer values than it says", "10 0000 0002 02 0001", "90 03"),
+]
+
+WRITES = [
+    ("a coil off, and back", "05 0000 0000", "05 0000 0000", "01 0000 0001", "01 01 00"),
+    ("a register", "06 0007 1234", "06 0007 1234", "03 0007 0001", "03 02 1234"),
+    ("coils", "0f 0000 0001 01 00", "0f 0000 0001", "01 0000 0001", "01 01 00"),
+    ("registers", "10 0008 0002 04 0001 ffff", "10 0008 0002", "03 0007 0003", "03 06 0007 0001 ffff"),
+    ("written, then read", "17 0002 0002 0003 0001 02 0063", "17 04 0002 0063", "03 0003 0001", "03 02 0063"),
 ]
 
 
@@ -33,6 +44,16 @@ EXCHANGES = [
 def test_a_request_is_answered(framing, pdu, answer):
     with gateway(framing) as one, client(one) as connection:
         assert ask(connection, framing, pdu, answer).hex() == framed(framing, hexes(answer)).hex()
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize(
+    ("write", "echo", "read", "answer"), [row[1:] for row in WRITES], ids=[row[0] for row in WRITES]
+)
+def test_what_is_written_is_held(framing, write, echo, read, answer):
+    with gateway(framing) as one, client(one) as connection:
+        assert ask(connection, framing, write, echo).hex() == framed(framing, hexes(echo)).hex()
+        assert ask(connection, framing, read, answer).hex() == framed(framing, hexes(answer)).hex()
 
 
 def test_whole_frames_written_by_hand():
