@@ -98,6 +98,8 @@ class PageTrouble(StrEnum):
     NOT_METRICS = "not_metrics"
     NOTHING_KNOWN = "nothing_known"
     """Metrics, but none of the names that are looked for, or all of them 0 because the exporter has just started."""
+    TOO_MANY = "too_many"
+    """More devices than a page may show."""
     TWO_READERS = "two_readers"
     """It shows a heat pump or a meter that a bus of this poller has already."""
     MISTAKE = "mistake"

@@ -116,7 +116,8 @@ class HouseExporters:
         values["temperature_delta_celsius"] = (
             values["flow_temperature_celsius"] - values["return_temperature_celsius"]
         )
-        self._heat_pump.set(values)
+        # The heat pump itself tells tenths.
+        self._heat_pump.set({name: round(value, 1) for name, value in values.items()})
         for name, readings in self._house.sensor_readings(now_s).items():
             # Last seen is when the service wrote the value down, not when the sensor sent it.
             seen = {**readings, "last_seen_timestamp": self._renewed_s}

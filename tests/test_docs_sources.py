@@ -8,6 +8,7 @@ import pytest
 
 from poller.config import read_config
 from poller.errors import MessageTrouble, PageTrouble
+from poller.sources.exporter import MOST_DEVICES as MOST_ON_A_PAGE
 from poller.sources.exposition import LARGEST_BYTES as LARGEST_PAGE
 from poller.sources.heard import Heard
 from poller.sources.imported import LONGEST_WAIT_S
@@ -116,6 +117,7 @@ def test_every_key_of_an_import_is_explained():
 def test_every_way_in_which_a_page_cannot_be_read_is_explained():
     assert first_cells(SYSTEM, "When a page cannot be read") == ["read", *PageTrouble]
     assert f"more than {LARGEST_PAGE:,} bytes" in section(SYSTEM, "When a page cannot be read")
+    assert f"more than {MOST_ON_A_PAGE:,} devices" in section(SYSTEM, "When a page cannot be read")
     assert f"within {LONGEST_WAIT_S:.0f} s" in section(SYSTEM, "When a page cannot be read")
 
 

@@ -34,6 +34,9 @@ WAGO = "wago"
 
 DAY_MS = 86_400_000
 FORGOTTEN_DAYS = 30
+MOST_DEVICES = 1000
+"""More are no house's: a page whose labels change from read to read."""
+
 _LATEST_S = 253_402_300_799
 """The end of the year 9999: what is later is no time."""
 
@@ -166,6 +169,8 @@ class Exporter:
     def _sensor(self, profile: Profile, who: _Who, labels: Mapping[str, str]) -> Device:
         """A second sensor of one name has its id behind it: their values must not mix."""
         if who not in self._devices:
+            if len(self._devices) >= MOST_DEVICES:
+                raise PageError(PageTrouble.TOO_MANY, f"it has shown more than {MOST_DEVICES} devices")
             sensor_id, sensor_name = who
             called = sensor_name or sensor_id or profile.kind.value
             name = self._settings.names.get(called) or make_device_name(called)

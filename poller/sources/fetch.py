@@ -93,7 +93,8 @@ def _get(url: SplitResult, deadline: float) -> bytes | str:
         # ValueError: a length or a header that is none, in the words of the parsers below http.client.
         if cut.is_set() or isinstance(error, TimeoutError):
             raise PageError(PageTrouble.TIMEOUT, "no answer in time") from error
-        raise PageError(PageTrouble.UNREACHABLE, str(error)[:100] or type(error).__name__) from error
+        said = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        raise PageError(PageTrouble.UNREACHABLE, said[:100]) from error
     finally:
         connection.close()
     if cut.is_set():

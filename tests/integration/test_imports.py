@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -194,3 +194,33 @@ def test_what_a_page_showed_is_known_in_the_next_run_while_the_page_is_away(
     poller.stop()
     assert names == {"temp_indoor", "temp_outdoor", "temp_buffer", "thermostat"}
     assert poller.tally.value("poller_device_up", device="thermostat") == 0
+
+
+@pytest.mark.mosquitto
+def test_a_page_that_stops_or_stands_still_makes_no_new_reading(tmp_path: Path, mosquitto: Server):
+    """What has no time is lost after two intervals, what has one gets no new state while its time rests."""
+    wall = [time.time()]
+    house = LiveHouse(start_s=time.time(), monotonic=time.monotonic, seed=3)
+    pages = HouseExporters(house, lambda: wall[0], renewed_every_s=1)
+    config = tmp_path / "config.toml"
+    with PageServer(pages.sensors) as page:
+        config.write_text(
+            f'[mqtt]\nhost = "127.0.0.1"\nport = {mosquitto.port}\n[[import]]\nurl = "{page.url}"\n'
+        )
+        settings = read_poller_config(config, {})
+        brief = [replace(one, interval_s=0.5) for one in settings.imports]
+        poller = Poller(replace(settings, imports=tuple(brief)), trust_at_once=True, on_hang=pytest.fail)
+        poller.start()
+
+        def states(name: str) -> float:
+            return poller.tally.value("poller_states_journaled_total", device=name)
+
+        wait_until(lambda: states("thermostat") >= 3, within_s=20, what="three looks at the page")
+        assert states("temp_indoor") == 1, "its time rests, as the page does"
+        wall[0] += 30
+        wait_until(lambda: states("temp_indoor") == 2, within_s=20, what="the sensor was seen again")
+    wait_until(
+        lambda: poller.tally.value("poller_device_up", device="thermostat") == 0, within_s=20, what="lost"
+    )
+    assert poller.tally.value("poller_device_up", device="temp_indoor") == 1, "it may be silent for longer"
+    poller.stop()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from poller.assemble import Stamped
 from poller.device import Device
 from poller.errors import MessageError, PageError, PageTrouble
-from poller.sources.exporter import Exporter
+from poller.sources.exporter import MOST_DEVICES, Exporter
 from poller.sources.exposition import PageSample, parse_page
 from readings.reading import Kind
 from simulator.exporters import HouseExporters
@@ -180,6 +180,17 @@ def test_a_sensor_of_long_ago_and_a_kind_that_is_not_wanted_any_more_are_forgott
 def test_a_memory_that_cannot_be_read_says_so(memory):
     with pytest.raises(MessageError):
         Exporter(import_settings()).restore(memory)
+
+
+def test_a_page_whose_labels_never_end_is_refused():
+    exporter = Exporter(import_settings())
+    page = "".join(
+        sensor("temperature_celsius", 20, f'sensor_id="{number}"') for number in range(MOST_DEVICES + 1)
+    )
+    with pytest.raises(PageError) as caught:
+        read(page, exporter)
+    assert caught.value.trouble is PageTrouble.TOO_MANY
+    assert len(exporter.devices) == MOST_DEVICES
 
 
 def test_names_and_titles_come_from_the_configuration():
