@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-faults test-docker test-homeassistant bench lint format lock clean
+.PHONY: help demo install-service test test-long test-faults test-docker test-homeassistant bench lint format lock clean
 
 help:            ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,9 @@ lint: $(VENV)/.dev    ## ruff and mypy --strict
 format: $(VENV)/.dev  ## put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+install-service: ## poller and bridge as services of this machine, started at boot (sudo); again for a newer version
+	@PYTHON=$(PYTHON) sh systemd/install.sh
 
 # The locks hold every dependency with its hashes, for every platform and Python from 3.11 on.
 LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate \

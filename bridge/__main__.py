@@ -12,6 +12,7 @@ from bridge.config import read_config
 from bridge.errors import BridgeError
 from bridge.run import Bridge
 from readings.errors import ReadingsError
+from readings.service_manager import ALIVE, READY, STOPPING, ServiceManager
 
 
 def main() -> int:
@@ -27,8 +28,13 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    manager = ServiceManager(os.environ)
     try:
-        bridge = Bridge(read_config(options.config, os.environ), on_failure=stop.set)
+        bridge = Bridge(
+            read_config(options.config, os.environ),
+            on_failure=stop.set,
+            on_alive=lambda: manager.tell(ALIVE),
+        )
     except ReadingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -37,7 +43,9 @@ def main() -> int:
     except BridgeError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    manager.tell(READY)
     stop.wait()
+    manager.tell(STOPPING)
     bridge.stop()
     return 1 if bridge.has_failed else 0
 

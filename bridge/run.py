@@ -62,11 +62,19 @@ class Bridge:
     Args:
         settings: What the configuration file says.
         on_failure: Called, from any thread, when a part ended that must not end.
+        on_alive: Called every few seconds as long as the bridge can look into its store.
     """
 
-    def __init__(self, settings: BridgeSettings, *, on_failure: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        settings: BridgeSettings,
+        *,
+        on_failure: Callable[[], None] = lambda: None,
+        on_alive: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
         self._on_failure = on_failure
+        self._on_alive = on_alive
         self._topics = Topics(settings.mqtt.root)
         self._tally = Tally(BRIDGE_HEALTH)
         self._latest = Latest()
@@ -261,6 +269,7 @@ class Bridge:
                     self._session.publish(self._report.health())
             else:
                 self._report.set_gauges()
+            self._on_alive()
 
     def _announce(self) -> bool:
         """Tell Home Assistant of the bridge; whether it has just started and wants to know how the bridge is."""

@@ -13,6 +13,7 @@ from poller.config import read_config
 from poller.errors import PollerError
 from poller.run import Poller
 from readings.errors import ReadingsError
+from readings.service_manager import ALIVE, READY, STOPPING, ServiceManager
 
 CONFIG_MISTAKE = 2
 """The exit code when the configuration is wrong; starting again would not help."""
@@ -24,8 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    manager = ServiceManager(os.environ)
     try:
-        poller = Poller(read_config(options.config, os.environ))
+        poller = Poller(read_config(options.config, os.environ), on_alive=lambda: manager.tell(ALIVE))
     except (ReadingsError, PollerError) as error:
         sys.stderr.write(f"{error}\n")
         return CONFIG_MISTAKE
@@ -33,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     poller.start()
+    manager.tell(READY)
     stop.wait()
+    manager.tell(STOPPING)
     poller.stop()
     return 0
 

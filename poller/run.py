@@ -72,6 +72,7 @@ class Poller:
         message_sources: What makes readings of the messages of others.
         trust_at_once: Do not wait for an unsynchronised clock to be steady (for the demo).
         on_hang: Called with the reason when a part of the poller does not go on any more.
+        on_alive: Called about once a second as long as every part goes on.
         make_transport: How to reach a bus.
         clock: The machine's clocks.
         monotonic: Seconds of a clock that never jumps, for the buses and the watch over them.
@@ -91,6 +92,7 @@ class Poller:
         message_sources: Sequence[MessageSource] = (),
         trust_at_once: bool = False,
         on_hang: Callable[[str], None] = end_process,
+        on_alive: Callable[[], None] = lambda: None,
         make_transport: Callable[[BusSettings, Tally], Transport] | None = None,
         clock: MachineClock | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -113,6 +115,7 @@ class Poller:
         self._rest = rest or self._stopping.wait
         self._name = settings.name
         self._on_hang = on_hang
+        self._on_alive = on_alive
         self._hangs_after_s = hangs_after_s
         jitter = lambda: secrets.randbelow(1000) / 1000  # noqa: E731
         instance = name_instance(clock.read().wall_ms, stream)
@@ -254,7 +257,9 @@ class Poller:
                 # The whole process stood still (Ctrl-Z, a paused container): the others have just woken up too.
                 continue
             reason = self.find_hang()
-            if reason is not None and not self._stopping.is_set():
+            if reason is None:
+                self._on_alive()
+            elif not self._stopping.is_set():
                 self._on_hang(reason)
                 return
 

@@ -1,0 +1,108 @@
+"""The units as systemd reads them, what they may do, and what they are told."""
+
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from readings.service_manager import ALIVE, READY, STOPPING, ServiceManager
+from tests.conftest import free_port, needs, wait_until
+
+ROOT = Path(__file__).parent.parent
+UNITS = sorted((ROOT / "systemd").glob("*.service"))
+
+
+@pytest.fixture
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The unit with a Python that is there, since systemd looks."""
+    unit = tmp_path / request.param.name
+    unit.write_text(request.param.read_text().replace("/opt/heating/venv/bin/python", sys.executable))
+    return unit
+
+
+by_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem, indirect=True)
+
+
+@by_unit
+def test_systemd_finds_nothing_wrong(unit: Path):
+    outcome = subprocess.run(
+        [needs("systemd-analyze"), "verify", str(unit)], capture_output=True, text=True, check=False
+    )
+    assert (outcome.returncode, outcome.stdout + outcome.stderr) == (0, "")
+
+
+@by_unit
+def test_what_it_may_do_is_little(unit: Path):
+    """systemd's own measure, from 0 to 10; an ordinary service has 9.6."""
+    outcome = subprocess.run(
+        [needs("systemd-analyze"), "security", "--offline=true", "--threshold=25", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stdout
+
+
+def test_the_brokers_limits_are_those_of_the_containers():
+    def settings(file: str) -> dict[str, str]:
+        return dict(re.findall(r"^(\w+) (\S+)$", (ROOT / file).read_text(), re.MULTILINE))
+
+    ours, theirs = settings("systemd/mosquitto.conf"), settings("mosquitto/mosquitto.conf")
+    own = {"listener", "password_file", "acl_file"}
+    assert {name: value for name, value in ours.items() if name not in own}.items() <= theirs.items()
+    assert ours["allow_anonymous"] == "false"
+
+
+def test_the_script_is_one_that_a_shell_can_read():
+    subprocess.run(["sh", "-n", str(ROOT / "systemd" / "install.sh")], check=True)
+
+
+@pytest.fixture
+def manager(tmp_path: Path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(20)
+        yield listener
+
+
+def test_a_manager_hears_what_it_is_told(manager: socket.socket):
+    ServiceManager({"NOTIFY_SOCKET": manager.getsockname()}).tell(READY)
+    assert manager.recv(100) == b"READY=1"
+
+
+def test_an_abstract_name_is_understood():
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(f"\0heating-{free_port()}")
+        listener.settimeout(5)
+        ServiceManager({"NOTIFY_SOCKET": "@" + listener.getsockname()[1:].decode()}).tell(ALIVE)
+        assert listener.recv(100) == b"WATCHDOG=1"
+
+
+@pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": "/nowhere/at/all"}])
+def test_without_a_manager_nothing_happens(environ: dict[str, str]):
+    ServiceManager(environ).tell(READY)
+
+
+@pytest.mark.parametrize("program", ["poller", "bridge"])
+def test_each_program_says_that_it_is_ready_goes_on_and_ends(
+    program: str, manager: socket.socket, tmp_path: Path
+):
+    """Without a broker and without a device: it waits for neither."""
+    config = tmp_path / "config.toml"
+    config.write_text(f'[mqtt]\nhost = "127.0.0.1"\nport = {free_port()}\n[bridge]\nlisten = "127.0.0.1:0"\n')
+    process = subprocess.Popen(
+        [sys.executable, "-m", program, "--config", str(config)],
+        cwd=ROOT,
+        env={"NOTIFY_SOCKET": manager.getsockname(), "PATH": "/usr/bin:/bin"},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert [manager.recv(100).decode() for _ in range(2)] == [READY, ALIVE]
+        process.terminate()
+        wait_until(lambda: manager.recv(100) == STOPPING.encode(), what="it says that it ends")
+    finally:
+        process.terminate()
+        process.wait(10)
