@@ -63,7 +63,9 @@ def describe_to_home_assistant(device: Device, poller: str, topics: DiscoveryTop
     scheme = topics.topics
     kind, name = device.key.kind.value, device.key.name
     identifier = topics.identify(kind, name)
-    expire_s = max(SHORTEST_S, ceil(INTERVALS * device.interval_s))
+    # A state comes as often as the field that is read most often.
+    interval_s = min((device.interval_of(field) for field in device.fields), default=device.interval_s)
+    expire_s = max(SHORTEST_S, ceil(INTERVALS * interval_s))
     return Discovery(
         device=ShownDevice(
             identifiers=(identifier,),

@@ -7,8 +7,8 @@ never with each reading.
 
 What was announced by an earlier run lies at the broker and is heard right
 after each connect. A device or an entity of it that is not announced any more
-is taken back; an entity first, by name, because Home Assistant keeps what is
-merely left out.
+is taken back; an entity by naming it for a while, because Home Assistant keeps
+what is merely left out.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,6 +34,9 @@ SPREAD_S = 3.0
 
 SETTLE_S = 5.0
 """Home Assistant wants its time between two messages about one device."""
+
+REMOVED_S = 60.0
+"""So long an entity that is gone is named: Home Assistant may be about to connect to the broker again."""
 
 
 class Announcer:
@@ -63,6 +66,7 @@ class Announcer:
         self._jitter = jitter
         self._announced: dict[str, Discovery] = {}
         self._lying: dict[str, frozenset[Entity]] = {}
+        self._gone: dict[str, tuple[frozenset[Entity], float]] = {}
         self._due: dict[str, float] = {}
         self._settled: dict[str, float] = {}
         self._birth_due: float | None = None
@@ -83,6 +87,7 @@ class Announcer:
         """There is a new connection: the broker may have forgotten everything."""
         self._connected_at = now
         self._lying.clear()
+        self._gone.clear()
         self._birth_due = None
         self._due.clear()
         for topic in self._announced:
@@ -126,10 +131,21 @@ class Announcer:
             if now >= due and self._is_wanted:
                 del self._due[topic]
                 self._settled[topic] = now + SETTLE_S
-                yield topic, encode_discovery(self._announced[topic])
+                yield topic, self._payload(topic, now)
 
     def _schedule(self, topic: str, at: float) -> None:
         self._due[topic] = max(at, self._settled.get(topic, at))
+
+    def _payload(self, topic: str, now: float) -> bytes:
+        """What is announced, and for a while what is gone."""
+        discovery = self._announced[topic]
+        gone, until = self._gone.get(topic, (frozenset(), now))
+        if now >= until:
+            self._gone.pop(topic, None)
+            return encode_discovery(discovery)
+        self._schedule(topic, until)
+        removed = {key: Component(platform=platform) for platform, key in gone - _entities(discovery)}
+        return encode_discovery(msgspec.structs.replace(discovery, components=discovery.components | removed))
 
     def _note(self, topic: str, payload: bytes) -> None:
         """What was announced before, by this program."""
@@ -148,15 +164,12 @@ class Announcer:
             if announced is None or not self._is_wanted:
                 del self._lying[topic]
                 yield topic, b""
-            elif now >= max(self._connected_at + LISTEN_S, self._settled.get(topic, now)):
+            elif now >= self._connected_at + LISTEN_S:
                 del self._lying[topic]
-                gone = lying - {(one.platform, key) for key, one in announced.components.items()}
-                if gone:
-                    removed = {key: Component(platform=platform) for platform, key in gone}
-                    self._due[topic] = self._settled[topic] = now + SETTLE_S
-                    yield (
-                        topic,
-                        encode_discovery(
-                            msgspec.structs.replace(announced, components=announced.components | removed)
-                        ),
-                    )
+                if gone := lying - _entities(announced):
+                    self._gone[topic] = gone, now + REMOVED_S
+                    self._schedule(topic, now)
+
+
+def _entities(discovery: Discovery) -> frozenset[Entity]:
+    return frozenset((one.platform, key) for key, one in discovery.components.items())

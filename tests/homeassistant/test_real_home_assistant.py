@@ -239,6 +239,9 @@ class Stage:
             self._programs[name].send_signal(number)
             self._programs.pop(name).wait(10)
 
+    def signal(self, name: str, number: signal.Signals) -> None:
+        self._programs[name].send_signal(number)
+
     def lose_heat_pump(self) -> None:
         self.gateways[1].stop()
 
@@ -390,8 +393,24 @@ def test_a_person_sees_every_device_right_and_never_an_old_value(stage):
         within_s=10,
     )
     assert stage.ha.states()["heating/poller/poller/connection"] == "off"
+
+    # Home Assistant starts again meanwhile: the last values lie at the broker, and are not shown.
+    stage.ha.stop()
+    stage.ha.start()
+    soon(lambda: stage.ha.states().keys() == components.keys(), "the entities are there")
+    assert set(stage.ha.states("heating/meter/").values()) == {"unavailable"}
     stage.start_poller()
     soon_none(lambda: without_value(stage), "everything is back after the poller died")
+
+    # The poller stands still, and says nothing: the broker misses it after one and a half times its keepalive.
+    stage.signal("poller", signal.SIGSTOP)
+    soon(
+        lambda: set(stage.ha.states("heating/meter/").values()) == {"unavailable"},
+        "the meter of a poller that stands still is unavailable",
+        within_s=15,
+    )
+    stage.signal("poller", signal.SIGCONT)
+    soon_none(lambda: without_value(stage), "everything is back after the poller stood still")
 
     # The poller ends in order.
     stage.end("poller", signal.SIGTERM)

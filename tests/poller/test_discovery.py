@@ -224,6 +224,14 @@ def test_a_device_that_says_nothing_for_three_intervals_is_unavailable(interval_
     assert {one["expire_after"] for one in components(device).values()} == {expected}
 
 
+def test_a_device_whose_fields_are_all_read_seldom_has_as_much_more_time():
+    device = make_device("wago-879")
+    seldom = {name: replace(one, interval_s=300) for name, one in device.fields.items()}
+    assert {one["expire_after"] for one in components(replace(device, fields=seldom)).values()} == {900}
+    often = seldom | {"frequency_hz": device.fields["frequency_hz"]}
+    assert {one["expire_after"] for one in components(replace(device, fields=often)).values()} == {90}
+
+
 def test_ids_depend_on_root_kind_and_name_alone():
     device = make_device("wago-879")
     other = replace(device, title="Renamed", bus="elsewhere", unit=9, interval_s=5, aliases=("wago",))

@@ -207,10 +207,10 @@ class Poller:
         self.publisher.hear(heard)
 
     def run_until(self, condition) -> None:
-        """Ten seconds of its time for each of ours."""
+        """A hundred seconds of its time for each of ours."""
 
         def attended() -> bool:
-            self.now += 0.1
+            self.now += 1
             self.publisher.attend(self.now)
             return condition()
 

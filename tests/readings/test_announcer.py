@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from readings.announcer import LISTEN_S, SETTLE_S, SPREAD_S, Announcer
+from readings.announcer import LISTEN_S, REMOVED_S, SETTLE_S, SPREAD_S, Announcer
 from readings.discovery import (
     Availability,
     Component,
@@ -90,14 +90,33 @@ def test_when_home_assistant_stops_nothing_is_said():
     assert stage.said(900, since=200) == []
 
 
-def test_an_entity_that_is_gone_is_named_once_and_then_left_out():
+def test_an_entity_that_is_gone_is_named_for_a_while_and_then_left_out():
     stage = Stage("power")
     stage.hear(WP, encode_discovery(meter("power", "energy", "voltage")))
-    told, settled = 100 + LISTEN_S, 100 + LISTEN_S + SETTLE_S
+    told = 100 + LISTEN_S
     assert stage.said(400) == [
         (told, WP, {"power": "sensor", "energy": "no sensor", "voltage": "no sensor"}),
-        (settled, WP, {"power": "sensor"}),
+        (told + REMOVED_S, WP, {"power": "sensor"}),
     ]
+
+
+def test_home_assistant_that_starts_meanwhile_is_told_what_is_gone_too():
+    stage = Stage("power")
+    stage.hear(WP, encode_discovery(meter("power", "energy")))
+    stage.said(120)
+    stage.hear(STATUS, b"online", now=120, retained=False)
+    both, one = {"power": "sensor", "energy": "no sensor"}, {"power": "sensor"}
+    assert stage.said(400, since=120) == [(120.0, WP, both), (100 + LISTEN_S + REMOVED_S, WP, one)]
+
+
+def test_an_entity_that_comes_back_meanwhile_is_not_named_as_gone():
+    stage = Stage("power")
+    stage.hear(WP, encode_discovery(meter("power", "energy")))
+    stage.said(120)
+    stage.announcer.announce("meter", "wp", meter("power", "energy"))
+    assert {str(parts) for _, _, parts in stage.said(400, since=120)} == {
+        str({"power": "sensor", "energy": "sensor"})
+    }
 
 
 def test_an_entity_of_another_sort_with_the_same_key_makes_room_first():
