@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +88,20 @@ def test_every_row_of_the_vocabulary_is_shown_somewhere_or_can_be():
 # What the templates make of a state
 
 
-def render(template: str, message: bytes) -> str:
-    """As Home Assistant does; a key that is not there is an error here."""
+@cache
+def compiled(template: str) -> jinja2.Template:
+    """As Home Assistant renders it; a key that is not there is an error here."""
 
     def timestamp_custom(value: Any, form: str, _local: bool, default: Any) -> Any:
         return default if value is None else datetime.fromtimestamp(value, UTC).strftime(form)
 
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)  # noqa: S701  # no page is made of it
     environment.filters["timestamp_custom"] = timestamp_custom
-    return environment.from_string(template).render(value_json=json.loads(message))
+    return environment.from_string(template)
+
+
+def render(template: str, message: bytes) -> str:
+    return compiled(template).render(value_json=json.loads(message))
 
 
 def values_of(device: Device) -> Iterator[dict[str, int | float | None]]:
