@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 from bridge.remote_write.encode import HEADERS, Encoder
 from bridge.sample import Sample, name_fields, to_samples
-from heating.simulated import THERMOSTAT, TITLES
 from poller.assemble import Folded, Report, Stamped, fold_poll, fold_report, fold_silence, new_tracker
 from poller.blocks import BlockRead, Poll
 from poller.decode import decode_texts
@@ -24,6 +23,7 @@ from simulator.house import HouseState
 from simulator.house_bus import HEAT_PUMP_UNIT, METER_UNIT, SENSOR_LABELS, LiveHouse
 
 STREAM = "h1570000"
+THERMOSTAT = DeviceKey(Kind.THERMOSTAT, "room")
 BATCH = 5000
 
 
@@ -185,7 +185,7 @@ def _reporting() -> list[Device]:
     devices = [
         Device(
             DeviceKey(Kind.SENSOR, name),
-            TITLES[name],
+            name,
             sensor,
             sensor.choose(),
             sensor.interval_s,
