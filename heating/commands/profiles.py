@@ -93,7 +93,7 @@ def _cost(profile: Profile) -> str:
     if profile.transport != "modbus":
         return "reports by itself"
     plan = plan_profile(profile)
-    return f"{len(plan.blocks)} requests, {plan.poll_s * 1000:.0f} ms"
+    return f"{len(plan.blocks)} request{'s' if len(plan.blocks) > 1 else ''}, {plan.poll_s * 1000:.0f} ms"
 
 
 def _doubt(profile: Profile) -> str:
