@@ -260,12 +260,13 @@ def _has_moved(stamp: int | None, known: int | None, now_ms: int | None, *, is_o
     """Whether a value was measured after the one before it.
 
     The message's time may stand still over two of them; a value's own time is
-    its identity. A broker may repeat what it delivered last, an older time is such a repetition
-    unless the known one could not be.
+    its identity. A broker may repeat what it delivered last: an older time is such a repetition. Of two
+    times of which one cannot be, neither is older: a device that does not know the time counts from its start.
     """
-    if stamp is None or known is None or stamp > known or (stamp == known and not is_own):
+    if stamp is None or known is None or (stamp == known and not is_own):
         return True
-    return stamp != known and now_ms is not None and known > now_ms + AHEAD_MS
+    could_be = min(stamp, known) >= RELEASED_MS and (now_ms is None or known <= now_ms + AHEAD_MS)
+    return stamp > known if could_be else stamp != known
 
 
 def _judge_time(time_ms: int | None, now_ms: int | None) -> tuple[int | None, bool]:

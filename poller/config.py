@@ -24,7 +24,6 @@ from poller.sources.shelly.tables import ShellySettings, ShellyTable, read_shell
 from readings.errors import ReadingsError, SettingsError
 from readings.reading import DeviceKey
 from readings.settings import HomeAssistantSettings, MqttSettings, find_files, load
-from readings.topics import Topics
 
 KEEP_ALIVE_S = 15
 """The longest interval of a device that stops when nobody asks it; the LG waits 20 s and more."""
@@ -173,8 +172,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
         rules = tuple(read_rule(one, f"rule[{place}]", folder) for place, one in enumerate(file.rule))
         _refuse_twins("rule", "name", [one.name for one in rules])
         shelly = read_shelly(file.shelly)
-        topics = Topics(file.mqtt.root)
-        found = load_shelly(shelly, topics=topics, poller=file.poller.name, folder=folder)
+        found = load_shelly(shelly, poller=file.poller.name, folder=folder)
         refuse_conflicts([*devices, *(one for source in found for one in source.devices)])
         mqtt = find_files(file.mqtt, path.parent)
     except (ReadingsError, ProfileError) as error:

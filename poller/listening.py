@@ -37,13 +37,13 @@ class Incoming:
     is_live: bool
 
 
-def own_topic(topics: Topics, poller: str, what: str) -> str:
-    """A topic of this poller's that is no part of the contract: what it says to itself, or is answered.
+def client_id(poller: str) -> str:
+    """What the session is called at the broker, and what a device is told that it is asked by.
 
-    >>> own_topic(Topics("heating"), "poller", "marker")
-    'heating/poller/poller/sources/marker'
+    >>> client_id("poller")
+    'heating-poller-poller-sources'
     """
-    return f"{topics.root}/{Program.POLLER}/{poller}/sources/{what}"
+    return f"heating-poller-{poller}-sources"
 
 
 class Listener:
@@ -76,10 +76,10 @@ class Listener:
     ) -> None:
         self.filters = tuple(dict.fromkeys(filters))
         self._settings = settings
-        self._client_id = f"heating-poller-{name}-sources"
+        self._client_id = client_id(name)
         self._topics = topics
         self._run = run
-        self._marker = own_topic(topics, name, "marker")
+        self._marker = f"{topics.root}/{Program.POLLER}/{name}/sources/marker"
         self._take = take
         self._monotonic = monotonic
         self._jitter = jitter

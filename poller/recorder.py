@@ -6,29 +6,28 @@ and counts it.
 """
 
 import logging
-import queue
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from poller.assemble import Folded
 from poller.device import Device
-from poller.errors import JournalError, RefusedDeviceError
-from poller.journal import Journal, Kept, Row
-from poller.listening import MOST_MESSAGES, Incoming
+from poller.errors import JournalError
+from poller.intake import QUEUE_SIZE, Intake
+from poller.journal import Journal, Row
+from poller.listening import Incoming
 from poller.publish import Publisher
+from poller.states import join_same_time
 from poller.switchboard import Switchboard
-from poller.trackers import Arrival, Brought
+from poller.trackers import Brought
 from poller.walltime import SETTLE_S, ClockReading, WallTime, judge_clock
+from poller.workshop import Folding, Workshop
 from readings.health import Tally
-from readings.reading import DeviceKey, DeviceState
+from readings.reading import DeviceState
 
 _log = logging.getLogger(__name__)
-
-QUEUE_SIZE = 2000
-"""What may wait for a slow disk: an hour or two of a house, some megabytes."""
 
 GROUP_S = 0.5
 """How long a group of rows stays open after its first one."""
@@ -41,9 +40,6 @@ QUIET_S = 0.02
 """After so many messages of others a group is closed as soon as nothing came for so long: many brokers wait for
 acknowledgements after 20 messages."""
 
-SAY_EVERY_S = 60.0
-"""How often a device that is not taken in is worth a line in the log."""
-
 LISTEN_EVERY_S = 1.0
 UPKEEP_EVERY_S = 30.0
 
@@ -53,25 +49,6 @@ class Clock(Protocol):
 
     def read(self) -> ClockReading:
         """Both clocks now."""
-
-
-class Folding(Protocol):
-    """What makes states of what was brought: `poller.trackers.Trackers`."""
-
-    def restore(self, kept: Mapping[DeviceKey, Kept], now: float) -> None:
-        """Begin where an earlier run ended; again, when its states could not be read at first."""
-
-    def admit(self, device: Device, now: float) -> Device | None:
-        """Let a source's device take part; what is to be announced of it, if anything."""
-
-    def fold(self, device: Device, brought: Brought, clock: WallTime) -> Folded:
-        """What a poll or a report makes."""
-
-    def listen(self, now: float) -> Iterator[tuple[Device, Folded]]:
-        """What the silence of the sources makes."""
-
-    def keep(self, keys: Iterable[DeviceKey], now: float) -> dict[DeviceKey, bytes]:
-        """The filter states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +92,15 @@ class Recorder:
         self._limits = limits
         self._tally = tally
         self._switchboard = switchboard
+        self._workshop = Workshop(trackers, publisher, switchboard, tally)
         self._group_s = group_s
-        self._queue: queue.Queue[tuple[Device, Brought] | Incoming] = queue.Queue(
-            queue_size + (MOST_MESSAGES if switchboard is not None else 0)
-        )
+        self._intake = Intake(tally, queue_size)
         self._heard: list[Incoming] = []
-        self._say_refused_due = float("-inf")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self.run, name="journal", daemon=True)
         self._walltime: WallTime | None = None
         self._started = clock.read().monotonic
         self._listen_due = self._upkeep_due = self.last_alive = self._started
-        self._is_dropping = False
         self._is_restored = False
         self._trouble = ""
 
@@ -151,28 +125,16 @@ class Recorder:
         Returns:
             False when the queue is full: it is dropped then, and counted.
         """
-        try:
-            self._queue.put_nowait((device, brought))
-        except queue.Full:
-            self._tally.count("poller_states_dropped_total", device=device.key.name)
-            if not self._is_dropping:
-                _log.error("journal: the disk is too slow, readings are dropped")
-            self._is_dropping = True
-            return False
-        if self._is_dropping and self._queue.qsize() <= self._queue.maxsize // 2:
-            # Not at the first free place: around full it would be said with every poll.
-            _log.warning("journal: readings are taken again")
-            self._is_dropping = False
-        return True
+        return self._intake.offer(device, brought)
 
     def hear(self, incoming: Incoming) -> None:
-        """Hand over a message of others; there is room for as many as their session lets through."""
-        self._queue.put(incoming)
+        """Hand over a message of others; never waits."""
+        self._intake.hear(incoming)
 
     def run(self) -> None:
         """The thread's work, until `stop`."""
         self.open()
-        while not (self._stopping.is_set() and self._queue.empty()):
+        while not (self._stopping.is_set() and self._intake.is_empty):
             self.work(0.0 if self._publisher.is_asked else ROUND_S)
         self._journal.close()
 
@@ -186,7 +148,7 @@ class Recorder:
         batch = self._collect(wait_s)
         clock = self._judge_clock()
         self.last_alive = now = self._clock.read().monotonic
-        if self._queue.empty() and now >= self._listen_due:
+        if self._intake.is_empty and now >= self._listen_due:
             self._listen_due = now + LISTEN_EVERY_S
             batch += self._trackers.listen(now)
         self._record(batch, clock, now)
@@ -209,9 +171,8 @@ class Recorder:
         is_first = True
         while True:
             wait_s = min(ends, closes) - self._clock.read().monotonic
-            try:
-                item = self._queue.get(timeout=wait_s) if wait_s > 0 else self._queue.get_nowait()
-            except queue.Empty:
+            item = self._intake.take(wait_s)
+            if item is None:
                 return batch
             if not self._is_restored:
                 self._restore()
@@ -219,47 +180,13 @@ class Recorder:
             if is_first:
                 is_first = False
                 ends = closes = now + (0 if self._stopping.is_set() else self._group_s)
-            batch += self._fold(item)
+            if isinstance(item, Incoming):
+                self._heard.append(item)
+            batch += self._workshop.fold(item, self._judge_clock(), now, knows_counts=self._is_restored)
             if len(self._heard) >= MANY:
                 closes = now + QUIET_S
             if len(batch) >= QUEUE_SIZE:
                 return batch
-
-    def _fold(self, item: tuple[Device, Brought] | Incoming) -> Iterator[tuple[Device, Folded]]:
-        """What something that came makes of its devices."""
-        clock = self._judge_clock()
-        if isinstance(item, Incoming):
-            self._heard.append(item)
-            reports = self._switchboard.hear(item, clock) if self._switchboard is not None else []
-            brought: list[tuple[Device, Brought]] = [
-                (device, Arrival(part, item.at)) for device, report in reports for part in report.parts()
-            ]
-        elif isinstance(item[1], Arrival):
-            brought = [(item[0], Arrival(part, item[1].at)) for part in item[1].report.parts()]
-        else:
-            brought = [item]
-        for device, one in brought:
-            if isinstance(one, Arrival) and not self._admit(device):
-                continue
-            folded = self._trackers.fold(device, one, clock)
-            yield device, folded if self._is_restored else _without_counts(device, folded)
-
-    def _admit(self, device: Device) -> bool:
-        """Whether a source's device takes part; it may have been found just now."""
-        now = self._clock.read().monotonic
-        try:
-            announced = self._trackers.admit(device, now)
-        except RefusedDeviceError as error:
-            self._tally.count("poller_devices_refused_total", reason=error.reason)
-            if now >= self._say_refused_due:
-                self._say_refused_due = now + SAY_EVERY_S
-                _log.error("a device is not taken in: %s", error)
-            return False
-        if announced is not None:
-            self._publisher.add(announced)
-            if self._switchboard is not None:
-                self._switchboard.note_news()
-        return True
 
     def _restore(self) -> None:
         try:
@@ -272,11 +199,12 @@ class Recorder:
         self._trackers.restore(kept, self._clock.read().monotonic)
         if self._switchboard is not None:
             for device in self._switchboard.restore(memories):
-                self._admit(device)
+                self._workshop.admit(device, self._clock.read().monotonic)
         self._publisher.is_complete = True
 
     def _record(self, batch: Sequence[tuple[Device, Folded]], clock: WallTime, now: float) -> None:
         """Commit a group, then publish it."""
+        batch = join_same_time(batch)
         rows = [
             Row(device.key, one.snapshot.taken, one.snapshot.values, one.snapshot.held, one.snapshot.time_ms)
             for device, one in batch
@@ -358,17 +286,3 @@ class Recorder:
         elif self._trouble and not trouble:
             _log.info("journal: readings are kept again")
         self._trouble = trouble
-
-
-def _without_counts(device: Device, folded: Folded) -> Folded:
-    """Hold back the energy counts while it is not known which offset the last run added to them.
-
-    A replaced meter's count would be seen to fall, and everybody who takes its differences books it twice.
-    """
-    if folded.snapshot is None:
-        return folded
-    counts = {name for name, one in device.fields.items() if one.rules.kind == "energy"}
-    values = {name: None if name in counts else value for name, value in folded.snapshot.values.items()}
-    return replace(
-        folded, snapshot=replace(folded.snapshot, values=values, held=folded.snapshot.held - counts)
-    )

@@ -102,7 +102,7 @@ class Poller:
         self.tally = Tally(POLLER_HEALTH)
         imports = [Imported(one, self.tally) for one in settings.imports]
         topics = Topics(settings.mqtt.root)
-        shelly = load_shelly(settings.shelly, topics=topics, poller=settings.name, folder=settings.profiles)
+        shelly = load_shelly(settings.shelly, poller=settings.name, folder=settings.profiles)
         sources = (*sources, *imports)
         message_sources = (*message_sources, *imports, *map(RuleSource, settings.rules), *shelly)
         devices = (*settings.devices, *(device for source in sources for device in source.devices))

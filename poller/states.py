@@ -10,14 +10,14 @@ some milliseconds sooner or later decides nothing. A source that reports by
 itself has no timetable; for it the time of arrival counts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from poller.device import Device
 from poller.energy import Count
 from poller.filters import Accepted, HeldBack, Memory, NoValue, Rejected, Verdict
 from poller.identity import Identity
-from readings.reading import Value
+from readings.reading import DeviceKey, Value
 
 INTERVALS = 2
 """So many intervals a value is held, and after so many without a reading a device is lost."""
@@ -160,6 +160,47 @@ def note_silence(device: Device, tracker: Tracker, *, on: float, now: float) -> 
         snapshot=Snapshot(now, None, dict.fromkeys(device.fields), frozenset()),
         online=False,
         wants_identity=wants_identity(device, lost),
+    )
+
+
+def join_same_time(batch: Iterable[tuple[Device, Folded]]) -> list[tuple[Device, Folded]]:
+    """One state where several would have one device and one time of its own.
+
+    A radio message reaches us as a message for each of the values that it brought.
+    """
+    joined: list[tuple[Device, Folded]] = []
+    newest: dict[DeviceKey, int] = {}
+    for device, folded in batch:
+        snapshot, place = folded.snapshot, newest.get(device.key)
+        before = None if place is None else joined[place][1].snapshot
+        if snapshot is None or place is None or before is None or not _is_same_time(before, snapshot):
+            joined.append((device, folded))
+            if snapshot is not None:
+                newest[device.key] = len(joined) - 1
+            continue
+        fresh_before = before.values.keys() - before.held
+        joined[place] = (
+            device,
+            replace(folded, snapshot=replace(snapshot, held=snapshot.held - fresh_before)),
+        )
+    return joined
+
+
+def _is_same_time(one: Snapshot, other: Snapshot) -> bool:
+    return one.time_ms is not None and one.time_ms == other.time_ms
+
+
+def without_counts(device: Device, folded: Folded) -> Folded:
+    """Hold back the energy counts while it is not known which offset the last run added to them.
+
+    A replaced meter's count would be seen to fall, and everybody who takes its differences books it twice.
+    """
+    if folded.snapshot is None:
+        return folded
+    counts = {name for name, one in device.fields.items() if one.rules.kind == "energy"}
+    values = {name: None if name in counts else value for name, value in folded.snapshot.values.items()}
+    return replace(
+        folded, snapshot=replace(folded.snapshot, values=values, held=folded.snapshot.held - counts)
     )
 
 

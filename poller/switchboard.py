@@ -87,6 +87,7 @@ class Switchboard:
         self._earlier: tuple[str, ...] = ()
         self._has_news = False
         self._ask_due = 0.0
+        self._has_said_that_it_waits = False
         self._say_due: dict[tuple[str, str], float] = {}
 
     def restore(self, memories: Mapping[str, bytes]) -> Iterator[Device]:
@@ -111,8 +112,8 @@ class Switchboard:
             is_ready: The clock is trusted and the journal is open.
         """
         if not self._line.is_started:
-            if (self._line.filters or self._earlier) and (is_ready or waited_s >= PATIENCE_S):
-                self._line.start(self._earlier)
+            if self._line.filters or self._earlier:
+                self._begin(waited_s=waited_s, is_ready=is_ready)
             return
         connection = self._line.connection
         if not connection:
@@ -175,6 +176,15 @@ class Switchboard:
                 del self._written[name]
             else:
                 self._written[name] = content
+
+    def _begin(self, *, waited_s: float, is_ready: bool) -> None:
+        if is_ready or waited_s >= PATIENCE_S:
+            self._line.start(self._earlier)
+        elif not self._has_said_that_it_waits:
+            self._has_said_that_it_waits = True
+            _log.info(
+                "messages of others wait at the broker until the clock is trusted, some minutes at most"
+            )
 
     def _ask_source(self, source: MessageSource, heard: Heard) -> list[tuple[Device, Report]]:
         """What a source makes of a message; what it gave before it met something wrong holds."""

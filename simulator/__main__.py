@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from poller.profile import Profile, ProfileError, load_profile
+from readings.settings import MqttSettings
 from simulator.exporters import HouseExporters, PageServer
 from simulator.gateway import Gateway
 from simulator.house_bus import HEAT_PUMP_UNIT, METER_UNIT, LiveHouse, house_bus
 from simulator.serial_line import SerialLine
+from simulator.shelly_mqtt import ShellyAtBroker
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,13 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     line = _make_line(options, house, profiles)
-    with ExitStack() as pages:
+    with ExitStack() as others:
         try:
             line.start()
-            urls = [pages.enter_context(one).url for one in _make_pages(options, house)]
+            urls = [others.enter_context(one).url for one in _make_pages(options, house)]
         except OSError as error:
             print(f"cannot listen: {error.strerror}", file=sys.stderr)
             return 1
+        if options.mqtt is not None:
+            host, port = options.mqtt
+            shelly = others.enter_context(ShellyAtBroker(house, MqttSettings(host=host, port=port)))
+            urls.append(f"{shelly.prefix} at the broker {host}:{port}")
         _serve(options, line, profiles, urls)
     line.stop()
     return 0
@@ -113,6 +119,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs=3,
         metavar=("METER", "PUMP", "SENSORS"),
         help="ports for the /metrics pages of the original exporter, lg-r290-control and shelly-blu-ht",
+    )
+    parser.add_argument(
+        "--mqtt",
+        type=_host_and_port,
+        metavar="HOST:PORT",
+        help="a broker to which the house's Shelly publishes",
     )
     return parser.parse_args(arguments)
 

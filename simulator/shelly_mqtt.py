@@ -62,6 +62,11 @@ class ShellyAtBroker:
         self._thread.join(5)
         self._session.stop([self._shelly.will])
 
+    @property
+    def prefix(self) -> str:
+        """Its topic prefix."""
+        return self._shelly.prefix
+
     def _come(self, _: int) -> list[Message]:
         with self._lock:
             return [self._shelly.hello()]

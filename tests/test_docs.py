@@ -36,6 +36,7 @@ from poller.profile import (
 )
 from poller.proxy.settings import ProxyTable, WritesTable
 from poller.publish import Publisher
+from poller.sources.shelly.tables import MeterTable, PumpTable, SensorTable, ShellyTable, SwitchTable
 from readings.broker import Delivery, Message
 from readings.discovery import DiscoveryTopics, encode_discovery
 from readings.health import BRIDGE_HEALTH, POLLER_HEALTH, HealthMetric, Tally, decode_health
@@ -366,6 +367,15 @@ def test_every_key_of_the_proxy_is_explained(heading, form):
 def test_everything_that_becomes_of_another_programs_request_is_explained():
     rows = table("docs/proxy.md", "What the exceptions mean", nth=1)
     assert {row.split("|")[1].strip(" `") for row in rows} == set(Result)
+
+
+@pytest.mark.parametrize("form", [ShellyTable, SensorTable, SwitchTable, PumpTable, MeterTable])
+def test_every_key_of_a_shelly_is_explained(form):
+    page = (ROOT / "docs" / "shelly.md").read_text(encoding="utf-8")
+    for one in msgspec.structs.fields(form):
+        assert re.search(
+            rf"`{one.encode_name}`|^{one.encode_name} = |shelly\.{one.encode_name}\]", page, re.MULTILINE
+        ), one.name
 
 
 def test_the_profiles_that_are_there_are_listed():

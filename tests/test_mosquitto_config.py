@@ -4,6 +4,7 @@ import os
 import random
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,14 @@ from pathlib import Path
 import pytest
 
 from heating.passwords import MQTT_USERS, make_passwords, read_password
+from poller.config import PollerSettings
+from poller.run import Poller
+from poller.sources.shelly.tables import ShellyTable, read_shelly
 from readings.broker import Delivery, Message, Session
 from readings.settings import MqttSettings
+from simulator.house_bus import LiveHouse
+from simulator.shelly import PREFIX as SHELLY
+from simulator.shelly_mqtt import ShellyAtBroker
 from tests.conftest import Server, free_port, needs, wait_until
 
 MOSQUITTO = Path(__file__).parent.parent / "mosquitto"
@@ -157,7 +164,7 @@ WRITES = {
     "homeassistant/device/heating_meter_wp/config": {"poller", "bridge", "homeassistant"},
     "homeassistant/status": {"poller", "bridge", "homeassistant"},
     "shellypro2-00005e005301/rpc": {"poller", "devices"},
-    "heating/poller/poller/sources/shelly/shellypro2-00005e005301/rpc": {"poller", "devices"},
+    "heating-poller-poller-sources-0/rpc": {"poller", "devices"},
     "shellypro2-00005e005301/events/rpc": {"devices"},
     "shellypro2-00005e005301/status/bthomesensor:202": {"devices"},
     "shellypro2-00005e005301/online": {"devices"},
@@ -266,3 +273,30 @@ def test_the_start_leaves_nothing_for_others_to_read(broker: Broker):
     for file in (broker.folder / "run").rglob("*"):
         assert file.stat().st_mode & 0o077 == 0, file
     assert os.access(broker.folder / "run" / "mosquitto_sub", os.R_OK)
+
+
+def test_a_shelly_is_heard_and_answers_within_the_rules(broker: Broker, tmp_path: Path):
+    """What the poller asks and a Shelly answers goes on topics where each of them may speak."""
+    broker.server.start()
+    settings = PollerSettings(
+        mqtt=broker.settings("poller"),
+        name="poller",
+        journal=tmp_path / "journal.sqlite",
+        journal_age_s=86400,
+        journal_bytes=10**8,
+        buses=(),
+        devices=(),
+        shelly=read_shelly((ShellyTable(prefix=SHELLY),)),
+    )
+    house = LiveHouse(start_s=1_795_400_000, monotonic=time.monotonic)
+    poller = Poller(settings, trust_at_once=True)
+    poller.start()
+    try:
+        with ShellyAtBroker(house, broker.settings("devices", broker.published)):
+            wait_until(
+                lambda: poller.tally.value("poller_states_journaled_total", device="blu-00005e005312") >= 1,
+                within_s=20,
+                what="a reading of the last sensor in its list",
+            )
+    finally:
+        poller.stop()

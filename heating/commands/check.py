@@ -6,6 +6,7 @@ import os
 from bridge.config import read_config as read_bridge_config
 from heating.commands import Commands, add_config
 from poller.config import read_config as read_poller_config
+from poller.sources.shelly.loading import load_shelly
 
 
 def add(commands: Commands) -> None:
@@ -26,6 +27,14 @@ def _check(options: argparse.Namespace) -> int:
             f"  {settings.mqtt.root}/{device.key}  {device.title}: {len(device.fields)} fields every "
             f"{device.interval_s:g} s, unit {device.unit} on bus {device.bus}, profile {device.profile.name}"
         )
+    for source in load_shelly(settings.shelly, poller=settings.name, folder=settings.profiles):
+        for device in source.devices:
+            print(
+                f"  {settings.mqtt.root}/{device.key}  {device.title}: from a Shelly, profile {device.profile.name}"
+            )
+    for shelly in settings.shelly:
+        more = ", and what it knows besides" if shelly.unnamed else ""
+        print(f"  Shelly {shelly.prefix}: {len(shelly.sensors)} named sensors{more}")
     for one in settings.imports:
         kinds = ", ".join(profile.kind for profile in one.profiles if profile.kind not in one.refused)
         print(f"  {one.url}: read every {one.interval_s:g} s for {kinds}")

@@ -15,12 +15,12 @@ from readings.reading import DeviceKey, Kind
 PROFILE = load_profile("shelly-blu-ht")
 
 
-def room(name: str, origin: str = "rooms") -> Device:
+def room(name: str, origin: str = "rooms", fields: tuple[str, ...] = ("temperature_celsius",)) -> Device:
     return Device(
         DeviceKey(Kind.SENSOR, name),
         name,
         PROFILE,
-        {"temperature_celsius": PROFILE.fields["temperature_celsius"]},
+        {one: PROFILE.fields[one] for one in fields},
         interval_s=450,
         origin=origin,
     )
@@ -28,9 +28,10 @@ def room(name: str, origin: str = "rooms") -> Device:
 
 @dataclass
 class Rooms:
-    """Listens to `<where>/<room>`: {"celsius": 20.5, "time_ms": 1795406706123}."""
+    """Listens to `<where>/<room>`: {"celsius": 20.5, "time_ms": 1795406706123}; or with names of its fields."""
 
     where: str = "rooms"
+    fields: tuple[str, ...] = ("temperature_celsius",)
     known: dict[str, Device] = field(default_factory=dict)
     heard: list[Heard] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
@@ -61,12 +62,17 @@ class Rooms:
             raise ZeroDivisionError
         try:
             said = json.loads(heard.payload)
-            celsius, time_ms = said["celsius"], said.get("time_ms")
-        except (ValueError, KeyError, TypeError) as error:
+            time_ms = said.pop("time_ms", None)
+            values = {"temperature_celsius": said.pop("celsius")} if "celsius" in said else said
+            values = {name: values[name] for name in self.fields if name in values}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise MessageError("expected celsius") from error
+        if not values:
+            raise MessageError("expected celsius")
         name = heard.topic.rpartition("/")[2]
-        device = self.known.setdefault(name, room(name, self.where))
-        yield device, Report({"temperature_celsius": Stamped(celsius, time_ms) if time_ms else celsius})
+        device = self.known.setdefault(name, room(name, self.where, self.fields))
+        stamped = {name: Stamped(value, time_ms) if time_ms else value for name, value in values.items()}
+        yield device, Report(stamped)
 
     def ask(self, now: float, connection: int) -> Iterable[Message]:
         self.asked.append(connection)

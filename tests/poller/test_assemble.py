@@ -542,6 +542,18 @@ def test_a_source_whose_clock_was_ahead_is_believed_again_when_it_is_right():
     assert state(folded).time_ms == NOW_MS - 1000
 
 
+def test_a_source_that_does_not_know_the_time_is_heard_after_its_restart():
+    """It counts from its start, and may have known the time before."""
+    folded = report({"temperature_celsius": Stamped(20.5, NOW_MS)})
+    for stamp in (30_000, 90_000, 40_000):
+        folded = report({"temperature_celsius": Stamped(20.6, stamp)}, folded.tracker)
+        assert state(folded).time_ms is None
+        assert folded.time_replaced
+        assert report({"temperature_celsius": Stamped(20.6, stamp)}, folded.tracker).snapshot is None
+    folded = report({"temperature_celsius": Stamped(20.7, NOW_MS)}, folded.tracker)
+    assert state(folded).time_ms == NOW_MS
+
+
 @pytest.mark.parametrize(
     ("what", "value", "now_ms", "is_taken"),
     [

@@ -131,10 +131,13 @@ def test_a_memory_that_cannot_be_read_begins_anew(stage, caplog):
     assert "rooms: begins anew, what it knew cannot be read" in caplog.text
 
 
-def test_the_session_waits_for_a_clock_that_is_trusted_but_not_for_ever(stage):
+def test_the_session_waits_for_a_clock_that_is_trusted_but_not_for_ever(stage, caplog):
     list(stage.board.restore({}))
-    stage.board.attend(0.0, waited_s=PATIENCE_S - 1, is_ready=False)
+    with caplog.at_level(logging.INFO):
+        for waited_s in (0, 1, PATIENCE_S - 1):
+            stage.board.attend(0.0, waited_s=waited_s, is_ready=False)
     assert not stage.line.is_started
+    assert caplog.text.count("wait at the broker until the clock is trusted") == 1
     stage.board.attend(0.0, waited_s=PATIENCE_S, is_ready=False)
     assert stage.line.is_started
 

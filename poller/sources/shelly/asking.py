@@ -52,8 +52,8 @@ class Asking:
         if not self._is_online:
             return
         if self._next_offset is not None:
-            yield self._ask(now, LISTING, self._next_offset)
-            self._next_offset = None
+            offset, self._next_offset = self._next_offset, None
+            yield self._ask(now, LISTING, offset)
         elif now >= self._list_due and not self._is_open(LISTING):
             self._list_due, self._asked_at = now + self._pause_s, now
             self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)

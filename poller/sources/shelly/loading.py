@@ -3,23 +3,21 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from poller.listening import own_topic
+from poller.listening import client_id
 from poller.profile import load_profile
 from poller.sources.shelly.making import Profiles
 from poller.sources.shelly.source import ShellySource
 from poller.sources.shelly.tables import ShellySettings
-from readings.topics import Topics
 
 
 def load_shelly(
-    settings: Sequence[ShellySettings], *, topics: Topics, poller: str, folder: Path | None = None
+    settings: Sequence[ShellySettings], *, poller: str, folder: Path | None = None
 ) -> tuple[ShellySource, ...]:
     """The source for the configured Shelly devices; none without any.
 
     Args:
         settings: The configured ones.
-        topics: The topic scheme.
-        poller: The poller's name: their answers come below its topics.
+        poller: The poller's name, with which questions are signed.
         folder: The user's own profiles.
 
     Raises:
@@ -35,4 +33,4 @@ def load_shelly(
         three_phases=load_profile("shelly-em", folder),
         one_phase=load_profile("shelly-em1", folder),
     )
-    return (ShellySource(settings, profiles, signature=own_topic(topics, poller, "shelly")),)
+    return (ShellySource(settings, profiles, signature=client_id(poller)),)

@@ -86,7 +86,8 @@ class ShellySource:
     Args:
         settings: The configured ones.
         profiles: What their sensors, meters and switches are.
-        signature: A topic of the poller's, below which answers come.
+        signature: What questions are signed with; answers to the first device come on `<signature>-0/rpc`,
+            one level, as access rules for Shelly devices have it.
     """
 
     name = ORIGIN
@@ -94,10 +95,8 @@ class ShellySource:
     def __init__(self, settings: Sequence[ShellySettings], profiles: Profiles, *, signature: str) -> None:
         self._profiles = profiles
         self._gateways = {
-            one.prefix: _Gateway(
-                one, Asking(one.prefix, f"{signature}/{one.prefix}", is_often=one.is_asked_often)
-            )
-            for one in settings
+            one.prefix: _Gateway(one, Asking(one.prefix, f"{signature}-{place}", is_often=one.is_asked_often))
+            for place, one in enumerate(settings)
         }
         self.filters = tuple(
             topic for prefix, one in self._gateways.items() for topic in filters(prefix, one.asking.signature)
@@ -154,7 +153,7 @@ class ShellySource:
         for one in told:
             if one.component.startswith("bthome"):
                 found = self._of_bluetooth(gateway, one)
-            elif gateway.is_copy(one, heard):
+            elif (gateway.settings.prefix, one.component) not in self._where or gateway.is_copy(one, heard):
                 continue
             else:
                 found = self._of_component(gateway, one, heard)

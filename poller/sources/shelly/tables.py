@@ -1,5 +1,6 @@
 """`[[shelly]]` in the configuration file."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -106,7 +107,7 @@ class ShellyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         unnamed: Whether sensors and meters that no table names appear by themselves.
     """
 
-    prefix: Annotated[str, msgspec.Meta(pattern="^[^+#/$\\x00][^+#\\x00]*$", max_length=200)]
+    prefix: Annotated[str, msgspec.Meta(pattern="^[^+#/$\\x00]([^+#\\x00]*[^+#/\\x00])?$", max_length=200)]
     gateway_id: str = ""
     unnamed: bool = True
     sensor: tuple[SensorTable, ...] = ()
@@ -140,12 +141,11 @@ def read_shelly(tables: tuple[ShellyTable, ...]) -> tuple[ShellySettings, ...]:
         SettingsError: The text names the key and what was expected.
     """
     settings = tuple(_read(one, f"shelly[{place}]") for place, one in enumerate(tables))
-    prefixes = [one.prefix for one in settings]
-    for place, prefix in enumerate(prefixes):
-        if prefix in prefixes[:place]:
-            raise SettingsError(
-                f"shelly[{place}].prefix: expected one of its own, {prefix!r} is shelly[{prefixes.index(prefix)}]"
-            )
+    seen: dict[tuple[str, str], str] = {}
+    for key, value, where in _unique(settings):
+        if (key, value) in seen:
+            raise SettingsError(f"{where}: expected one of its own, {value!r} is {seen[key, value]}")
+        seen[key, value] = where
     known = {sensor.name for one in settings for sensor in one.sensors}
     for place, one in enumerate(settings):
         for nth, thermostat in enumerate(one.thermostats):
@@ -155,6 +155,26 @@ def read_shelly(tables: tuple[ShellyTable, ...]) -> tuple[ShellySettings, ...]:
                     f"shelly[{place}].thermostat[{nth}].current: expected {names}, got {thermostat.current!r}"
                 )
     return settings
+
+
+def _unique(settings: tuple[ShellySettings, ...]) -> Iterator[tuple[str, str, str]]:
+    """What no two tables may share: its key, its value and its place."""
+    for place, one in enumerate(settings):
+        yield "prefix", one.prefix, f"shelly[{place}].prefix"
+        names = {
+            "sensor": [table.name for table in one.sensors],
+            "thermostat": [table.name for table in one.thermostats],
+            "pump": [table.name for table in one.pumps],
+            "meter": [table.name for table in one.meters],
+        }
+        for kind, called in names.items():
+            for nth, name in enumerate(called):
+                yield "name", name, f"shelly[{place}].{kind}[{nth}].name"
+        for nth, sensor in enumerate(one.sensors):
+            if sensor.address is not None:
+                yield "address", sensor.address, f"shelly[{place}].sensor[{nth}].address"
+        for nth, meter in enumerate(one.meters):
+            yield "component", f"{one.prefix} {meter.component}", f"shelly[{place}].meter[{nth}].component"
 
 
 def _read(table: ShellyTable, place: str) -> ShellySettings:

@@ -18,11 +18,10 @@ from poller.trackers import Arrival, Trackers
 from poller.walltime import WallTime
 from readings.health import POLLER_HEALTH, Tally
 from readings.release import RELEASED_MS
-from readings.topics import Topics
 
 RECORDED = tomllib.loads((Path(__file__).parents[2] / "data" / "shelly" / "messages.toml").read_text())
 PRO2 = "shellypro2-00005e005301"
-SIGNATURE = f"heating/poller/house/sources/shelly/{PRO2}"
+SIGNATURE = "heating-poller-house-sources-0"
 NOON_S = RELEASED_MS // 1000 + 86400
 CLOCK = WallTime(NOON_S * 1000.0, 0.0, is_trusted=True)
 
@@ -42,7 +41,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
 
 def load(config: str) -> ShellySource:
     settings = read_shelly(msgspec.convert(tomllib.loads(config), Config).shelly)
-    (source,) = load_shelly(settings, topics=Topics("heating"), poller="house")
+    (source,) = load_shelly(settings, poller="house")
     return source
 
 

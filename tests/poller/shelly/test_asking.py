@@ -92,8 +92,8 @@ def test_a_change_of_its_setup_makes_it_asked_again():
         (f"{PRO2}/events/rpc", b"\xff\xfe"),
         (f"{PRO2}/events/rpc", b"[" * 100_000),
         (f"{PRO2}/status/switch:0", b"3"),
-        (f"heating/poller/house/sources/shelly/{PRO2}/rpc", b'{"id":true}'),
-        (f"heating/poller/house/sources/shelly/{PRO2}/rpc", b"{}"),
+        ("heating-poller-house-sources-0/rpc", b'{"id":true}'),
+        ("heating-poller-house-sources-0/rpc", b"{}"),
     ],
 )
 def test_what_is_no_message_of_a_shelly_is_refused(topic, payload):

@@ -54,7 +54,7 @@ def test_the_list_may_have_several_pages():
     first, second = blu(200, OUTDOOR, first=200), blu(201, INDOOR, first=203)
     listing, _ = house.asks()
     assert listing["params"] == {"offset": 0, "dynamic_only": True, "include": ["config", "status"]}
-    assert listing["src"] == f"heating/poller/house/sources/shelly/{PRO2}"
+    assert listing["src"] == "heating-poller-house-sources-0"
     assert house.answers(listing["id"], {"components": first, "offset": 0, "total": 8}) == []
     house.now = 1
     (listing,) = house.asks()
@@ -196,7 +196,7 @@ def test_naming_a_sensor_renames_it_and_leaves_the_others():
 
 def test_a_sensor_that_is_named_at_one_gateway_does_not_appear_at_another():
     house = House(f'{NAMED}[[shelly]]\nprefix = "second"')
-    listing = next(one for one in house.asks() if one["src"].endswith("/second"))
+    listing = next(one for one in house.asks() if one["src"].endswith("-1"))
     components = blu(200, OUTDOOR, first=200)
     house.answers(
         listing["id"], {"components": components, "offset": 0, "total": 4}, signature=listing["src"]

@@ -142,14 +142,13 @@ def test_a_switch_may_be_a_pump():
 
 def test_a_switch_that_rests_is_asked_once_a_minute_and_stays():
     house = House(only(MINI, '[[shelly.thermostat]]\nname = "room"'))
-    signature = f"heating/poller/house/sources/shelly/{MINI}"
     asked = 0
     for second in range(3600):
         house.now = float(second)
         for question in house.asks():
             if question["method"] == "Shelly.GetStatus":
                 asked += 1
-                (reading,) = house.answers(question["id"], {"switch:0": {"id": 0, "output": True}}, signature)
+                (reading,) = house.answers(question["id"], {"switch:0": {"id": 0, "output": True}})
                 assert reading.fresh == {"switch_state": 1}
         assert not any(folded.online is False for _, folded in house.trackers.listen(house.now))
     assert asked == 60
