@@ -194,7 +194,9 @@ class Poller:
                 for name, worker in self._workers.items()
             }
             | {
-                f"proxy of bus {name}": threading.Thread(target=proxy.run, name=f"proxy {name}", daemon=True)
+                f"the proxy of bus {name}": threading.Thread(
+                    target=proxy.run, name=f"proxy {name}", daemon=True
+                )
                 for name, proxy in self._proxies.items()
             }
             | {
@@ -242,7 +244,7 @@ class Poller:
             if not thread.is_alive():
                 return f"the thread of {name} has ended"
         served = [(f"bus {name}", one.last_alive) for name, one in self._workers.items()]
-        served += [(f"proxy of bus {name}", one.last_alive) for name, one in self._proxies.items()]
+        served += [(f"the proxy of bus {name}", one.last_alive) for name, one in self._proxies.items()]
         for name, last_alive in served:
             silent_s = self._monotonic() - last_alive
             if silent_s > self._hangs_after_s:

@@ -4,21 +4,25 @@ import json
 import math
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pymodbus.client import ModbusTcpClient
 
 from poller import journal_file
 from poller.blocks import BlockRead, FailureReason, Poll, RegisterBlock
 from poller.clock import MachineClock
 from poller.config import PollerSettings, read_config
+from poller.proxy.settings import ProxySettings
 from poller.request import Request
 from poller.run import Poller
 from poller.transport import ReadError
@@ -265,6 +269,67 @@ def test_a_bus_thread_that_hangs_is_noticed(tmp_path):
     assert reasons[0].startswith("the thread of bus rs485 has not moved for 2 s")
     transport.goes_on.set()
     poller.stop()
+
+
+def with_proxy(folder: Path, *, mqtt_port: int, gateway_port: int, proxy_port: int) -> PollerSettings:
+    told = settings(folder, mqtt_port=mqtt_port, gateway_port=gateway_port)
+    proxy = ProxySettings("127.0.0.1", proxy_port)
+    return replace(told, buses=tuple(replace(one, proxy=proxy) for one in told.buses))
+
+
+class StuckListener:
+    """A port that holds up its thread."""
+
+    socket = None
+
+    def __init__(self) -> None:
+        self.goes_on = threading.Event()
+
+    def attend(self, now: float) -> None:
+        assert self.goes_on.wait(20)
+
+    def close(self) -> None:
+        """It was never open."""
+
+
+def test_a_proxys_thread_that_hangs_is_noticed(tmp_path, gateway):
+    reasons: list[str] = []
+    told = with_proxy(tmp_path, mqtt_port=free_port(), gateway_port=gateway.address[1], proxy_port=1)
+    poller = Poller(told, on_hang=reasons.append, hangs_after_s=1.5)
+    stuck = poller._proxies["rs485"]._listener = StuckListener()
+    poller.start()
+    wait_until(lambda: reasons, what="the watchdog bites")
+    assert reasons[0].startswith("the thread of the proxy of bus rs485 has not moved for 2 s")
+    stuck.goes_on.set()
+    poller.stop()
+
+
+def test_other_programs_reach_the_bus_through_the_poller(tmp_path, gateway):
+    port = free_port()
+    told = with_proxy(tmp_path, mqtt_port=free_port(), gateway_port=gateway.address[1], proxy_port=port)
+    poller = Poller(told)
+    poller.start()
+    wait_until(lambda: poller.tally.value("poller_proxy_listening", bus="rs485"))
+    with closing(ModbusTcpClient("127.0.0.1", port=port, timeout=5)) as client:
+        assert client.read_input_registers(0, count=14, device_id=7).registers[5] == 65536 - 649
+        assert client.write_coil(0, False, device_id=7).exception_code == 1
+    assert poller.find_hang() is None
+    began = time.monotonic()
+    poller.stop()
+    assert time.monotonic() - began < 5
+    assert not any(thread.is_alive() for thread in poller._threads.values())
+
+
+def test_a_proxy_whose_port_is_taken_does_not_keep_the_poller_from_polling(tmp_path, gateway):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = with_proxy(tmp_path, mqtt_port=free_port(), gateway_port=gateway.address[1], proxy_port=port)
+        poller = Poller(told)
+        poller.start()
+        wait_until(lambda: poller.tally.value("poller_polls_total", device="lg", result="complete") >= 2)
+        assert poller.tally.value("poller_proxy_listening", bus="rs485") == 0
+        assert poller.find_hang() is None
+        poller.stop()
 
 
 def test_a_disk_that_hangs_is_noticed_and_a_slow_one_is_not(tmp_path, monkeypatch):
