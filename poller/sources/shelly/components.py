@@ -55,6 +55,20 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
         return FIELDS.get(self.object_id) if is_first else None
 
 
+class Memory(msgspec.Struct, frozen=True):
+    """What is known of one Shelly in the next run.
+
+    Attributes:
+        components: Its Bluetooth components.
+        statuses: What it has told of them; the next change is laid over it.
+        seen: Which of its other components there are.
+    """
+
+    components: list[Component] = []
+    statuses: dict[str, dict[str, Any]] = {}
+    seen: list[str] = []
+
+
 def normal_address(text: str) -> str | None:
     """A Bluetooth or network address as we write it.
 

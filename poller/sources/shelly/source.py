@@ -12,7 +12,7 @@ from poller.device import Device
 from poller.errors import MessageError
 from poller.sources.heard import Heard
 from poller.sources.shelly.asking import Asking
-from poller.sources.shelly.components import Component, read_page
+from poller.sources.shelly.components import Component, Memory, read_page
 from poller.sources.shelly.frames import Answer, Changed, Presence, Told, filters, is_from, read, time_of
 from poller.sources.shelly.making import (
     LAST_SEEN,
@@ -38,20 +38,6 @@ _SEEN = re.compile("(temperature|humidity|devicepower|em|em1):[0-9]{1,3}|wifi")
 _KEPT_KEYS = ("value", "rssi", "battery", "last_updated_ts")
 
 Values = dict[str, Value | Stamped]
-
-
-class Memory(msgspec.Struct, frozen=True):
-    """What is known of one Shelly in the next run.
-
-    Attributes:
-        components: Its Bluetooth components.
-        statuses: What it has told of them; the next change is laid over it.
-        seen: Which of its other components there are.
-    """
-
-    components: list[Component] = []
-    statuses: dict[str, dict[str, Any]] = {}
-    seen: list[str] = []
 
 
 @dataclass(slots=True)
@@ -158,7 +144,8 @@ class ShellySource:
             else:
                 found = self._of_component(gateway, one, heard)
             for name, brought in found.items():
-                values.setdefault(name, {}).update(brought)
+                before = values.get(name, {})
+                values[name] = before | brought | _latest_seen(before, brought)
         time_ms = next((one.time_ms for one in told), None)
         for name, brought in values.items():
             yield self._made[name].device, Report(brought, time_ms)
@@ -289,6 +276,12 @@ class ShellySource:
             yield from wired_sensors(gateway.settings, gateway.seen, self._profiles.wired)
             yield from meters(gateway.settings, gateway.seen, self._profiles)
             yield from switches(gateway.settings, self._profiles)
+
+
+def _latest_seen(*values: Values) -> Values:
+    """When a sensor was last heard of: each of its components has a time of its own."""
+    seen = [one for each in values if isinstance(one := each.get(LAST_SEEN), Stamped)]
+    return {LAST_SEEN: max(seen, key=lambda one: one.time_ms)} if seen else {}
 
 
 def _is_believable(made: Made, name: str, value: Value | Stamped) -> bool:

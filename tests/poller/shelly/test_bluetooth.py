@@ -93,6 +93,20 @@ def test_the_recorded_list_of_components_is_read():
     assert set(house.device("temp_outdoor").fields) == {"battery_percent", "rssi_dbm", "last_seen_timestamp"}
 
 
+def test_components_of_several_times_are_as_many_readings():
+    """Its battery is told once an hour; the sensor was seen when its newest message came."""
+    house = House(NAMED)
+    components = blu(200, OUTDOOR, first=200)
+    components[1]["status"]["last_updated_ts"] = NOON_S - 1800
+    components[0]["status"]["last_updated_ts"] = NOON_S - 60
+    old, device, new = house.lists(*components)
+    assert (old.time_ms, old.fresh) == ((NOON_S - 1800) * 1000, {"battery_percent": 100})
+    assert (device.time_ms, device.fresh) == ((NOON_S - 60) * 1000, {"rssi_dbm": -49})
+    assert new == Reading(
+        "temp_outdoor", NOON_S * 1000, {"temperature_celsius": 20.4, "humidity_percent": 63} | seen()
+    )
+
+
 def test_a_value_that_the_gateway_repeats_is_no_new_one():
     house = House(NAMED)
     house.lists(*blu(200, OUTDOOR, first=200))
