@@ -108,7 +108,7 @@ class Exporter:
             raise MessageError(str(error), MessageTrouble.MEMORY) from error
         profiles = {profile.kind.value: profile for profile in self._settings.profiles}
         newest = max((one.day for one in memories), default=0)
-        for one in memories:
+        for one in memories[:MOST_DEVICES]:
             profile = profiles.get(one.kind)
             is_old = 0 < one.day < newest - FORGOTTEN_DAYS
             if profile is not None and profile.kind not in self._settings.refused and not is_old:

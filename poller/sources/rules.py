@@ -6,6 +6,7 @@ through the filters like any other reading.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -82,7 +83,11 @@ class Rule:
 
 
 class _Memory(msgspec.Struct, frozen=True, array_like=True):
-    """A device for the next run: the parts that name it, its fields so far, the day on which it was last heard."""
+    """A device for the next run: the parts that name it, its fields so far, and when it was last heard.
+
+    Attributes:
+        day: Days since 1970; 0 while nobody knew the time.
+    """
 
     parts: dict[str, str]
     fields: list[str]
@@ -106,6 +111,9 @@ class RuleSource:
         self._known: dict[str, _Known] = {}
         self.name = f"rule {rule.name}"
         self.filters = tuple(dict.fromkeys(one.topic.topic_filter for one in rule.fields.values()))
+        self._names: dict[TopicPattern, list[str]] = {}
+        for name, one in rule.fields.items():
+            self._names.setdefault(one.topic, []).append(name)
 
     @property
     def devices(self) -> Sequence[Device]:
@@ -124,8 +132,11 @@ class RuleSource:
         newest = max((one.day for one in memories), default=0)
         for one in memories:
             fields = [name for name in one.fields if name in self._rule.fields]
-            if fields and newest - one.day <= _FORGOTTEN_DAYS:
-                self._meet(one.parts, fields, one.day)
+            is_old = 0 < one.day < newest - _FORGOTTEN_DAYS
+            if fields and not is_old:
+                # The configuration may have changed: what cannot be called so any more is another device now.
+                with suppress(MessageError):
+                    self._meet(one.parts, fields, one.day)
 
     def keep(self) -> bytes | None:
         """The devices for the next run."""
@@ -147,10 +158,7 @@ class RuleSource:
         """
         if any(one.match(heard.topic) is not None for one in self._rule.ignore):
             return
-        wanted: dict[TopicPattern, list[str]] = {}
-        for name, one in self._rule.fields.items():
-            wanted.setdefault(one.topic, []).append(name)
-        for pattern, names in wanted.items():
+        for pattern, names in self._names.items():
             topic_parts = pattern.match(heard.topic)
             if topic_parts is not None:
                 yield from self._read(heard, topic_parts, names)
@@ -183,9 +191,7 @@ class RuleSource:
 
     def _check(self, document: Json) -> None:
         for path, expected in self._rule.where:
-            if not any(
-                type(found) is type(expected) and found == expected for _, found in path.find(document)
-            ):
+            if not any(_is_same(found, expected) for _, found in path.find(document)):
                 raise MessageError(f"expected {path.text} to be {expected!r}", MessageTrouble.WHERE)
 
     def _values(

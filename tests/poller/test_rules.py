@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from poller.device import Device
@@ -312,6 +312,38 @@ def test_what_was_silent_for_a_month_is_forgotten():
     assert [one.title for one in zigbee.source.devices] == ["new"]
 
 
+def test_what_was_heard_while_nobody_knew_the_time_is_not_forgotten_and_what_has_no_name_any_more_is():
+    zigbee = rule(CLIMATE)
+    days = NOW_MS // 86_400_000
+    memory = [
+        [{"device": "early"}, ["battery_percent"], 0],
+        [{"room": "Bad"}, ["battery_percent"], days],
+        [{"device": "late"}, ["battery_percent"], days],
+    ]
+    zigbee.source.restore(msgspec.json.encode(memory))
+    assert [one.title for one in zigbee.source.devices] == ["early", "late"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "is_same"),
+    [
+        ("1", "1.0", True),
+        ("1.5", "1.5", True),
+        ("true", "1", False),
+        ("1", "true", False),
+        ('"C"', '"C"', True),
+        ('"1"', "1", False),
+    ],
+)
+def test_what_must_stand_in_a_message_is_compared_as_json_means_it(asked, said, is_same):
+    unit = rule(CLIMATE.replace('time = "last_seen"', f"where = {{ unit = {asked} }}"))
+    message = f'{{"temperature":20,"unit":{said}}}'
+    if is_same:
+        assert unit.hear("zigbee2mqtt/bad", message)
+    else:
+        assert unit.refuse("zigbee2mqtt/bad", message) == "where"
+
+
 @pytest.mark.parametrize("memory", [b"", b"{}", b"[[1,2,3]]", b"[" * 100_000, b'[[{"device":5},[],0]]'])
 def test_a_memory_that_cannot_be_read_says_so(memory):
     with pytest.raises(MessageError):
@@ -364,6 +396,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # others share the machine
 @given(st.sampled_from([CLIMATE, PROBES, ESPHOME]), st.binary(max_size=60) | JSON.map(msgspec.json.encode))
 def test_hostile_messages_are_valid_reports_or_one_error(text, payload):
     heeder = rule(text)
