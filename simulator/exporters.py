@@ -4,11 +4,13 @@ import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from simulator.devices import heat_pump_values, meter_values
 from simulator.house_bus import SENSOR_LABELS, LiveHouse
-from simulator.pages import HeatPumpPage, MeterPage, SensorPage
+from simulator.pages import HEAT_PUMP_HELP, METER_HELP, GaugePage, SensorPage
+
+_T = TypeVar("_T")
 
 RENEWED_EVERY_S = 30
 """All three renew their figures so often."""
@@ -81,7 +83,9 @@ class HouseExporters:
         self._wall_s = wall_s
         self._every_s = renewed_every_s
         self._lock = threading.Lock()
-        self._meter, self._heat_pump, self._sensors = MeterPage(), HeatPumpPage(), SensorPage()
+        self._meter = GaugePage(_named("wago", METER_HELP))
+        self._heat_pump = GaugePage(_named("heatpump", HEAT_PUMP_HELP))
+        self._sensors = SensorPage()
         self._renewed_s = -renewed_every_s
 
     def meter(self) -> bytes:
@@ -108,7 +112,7 @@ class HouseExporters:
             return
         self._renewed_s = now_s - now_s % self._every_s
         house = self._house.state()
-        self._meter.set(_numbers(meter_values(house)))
+        self._meter.set(_named("wago", _numbers(meter_values(house))))
         values = _numbers(heat_pump_values(house))
         # The service reads no compressor and no pump: it takes both from the operating mode.
         runs = int(values["operating_mode"] in {1, 2})
@@ -117,7 +121,8 @@ class HouseExporters:
             values["flow_temperature_celsius"] - values["return_temperature_celsius"]
         )
         # The heat pump itself tells tenths.
-        self._heat_pump.set({name: round(value, 1) for name, value in values.items()})
+        tenths = {name: round(value, 1) for name, value in values.items()}
+        self._heat_pump.set(_named("heatpump", tenths))
         for name, readings in self._house.sensor_readings(now_s).items():
             # Last seen is when the service wrote the value down, not when the sensor sent it.
             seen = {**readings, "last_seen_timestamp": self._renewed_s}
@@ -127,3 +132,7 @@ class HouseExporters:
 
 def _numbers(values: Mapping[str, object]) -> dict[str, float]:
     return {name: value for name, value in values.items() if isinstance(value, int | float)}
+
+
+def _named(prefix: str, fields: Mapping[str, _T]) -> dict[str, _T]:
+    return {f"{prefix}_{name}": one for name, one in fields.items()}

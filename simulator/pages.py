@@ -33,56 +33,38 @@ METER_HELP: Mapping[str, str] = {
     "frequency_hz": "Grid frequency (Hz)",
     "power_factor": "Power factor (Cos φ)",
 }
-HEAT_PUMP_FIELDS = (
-    "flow_temperature_celsius",
-    "return_temperature_celsius",
-    "outdoor_temperature_celsius",
-    "target_temperature_celsius",
-    "power_state",
-    "compressor_running",
-    "water_pump_running",
-    "operating_mode",
-    "error_code",
-    "flow_rate_lpm",
-    "water_pressure_bar",
-    "temperature_delta_celsius",
-)
+HEAT_PUMP_HELP: Mapping[str, str] = {
+    "flow_temperature_celsius": "Heat pump flow temperature (water outlet)",
+    "return_temperature_celsius": "Heat pump return temperature (water inlet)",
+    "outdoor_temperature_celsius": "Outdoor air temperature",
+    "target_temperature_celsius": "Target temperature setpoint",
+    "power_state": "Power state (0=OFF, 1=ON)",
+    "compressor_running": "Compressor running (0=OFF, 1=ON)",
+    "water_pump_running": "Water pump running (0=OFF, 1=ON)",
+    "operating_mode": "Operating mode (0=Standby, 1=Cooling, 2=Heating, 3=Auto)",
+    "error_code": "Error code (0=no error)",
+    "flow_rate_lpm": "Water flow rate in liters per minute",
+    "water_pressure_bar": "Water system pressure in bar",
+    "temperature_delta_celsius": "Temperature delta (flow - return)",
+}
 SENSOR_FIELDS = ("temperature_celsius", "humidity_percent", "battery_percent", "last_seen_timestamp")
 THERMOSTAT_FIELDS = ("switch_state", "target_temperature_celsius", "current_temperature_celsius")
-OPERATING_MODE_HELP = "Operating mode (0=Standby, 1=Cooling, 2=Heating, 3=Auto)"
-"""The one help text that is not the vocabulary's."""
 SENSOR_LABEL_NAMES = ("device_id", "gateway_id", "sensor_id", "sensor_name")
 
 
-class MeterPage:
-    """The original exporter's page."""
+class GaugePage:
+    """A page of gauges without labels.
 
-    def __init__(self) -> None:
+    Args:
+        helps: The help of each metric, by its name.
+    """
+
+    def __init__(self, helps: Mapping[str, str]) -> None:
         self._registry = _with_process()
-        self._gauges = {
-            name: Gauge(f"wago_{name}", text, registry=self._registry) for name, text in METER_HELP.items()
-        }
+        self._gauges = {name: Gauge(name, text, registry=self._registry) for name, text in helps.items()}
 
     def set(self, values: Mapping[str, float]) -> None:
-        """Take over what was read from the meter."""
-        for name, gauge in self._gauges.items():
-            if name in values:
-                gauge.set(values[name])
-
-    def render(self) -> bytes:
-        """The page."""
-        return generate_latest(self._registry)
-
-
-class HeatPumpPage:
-    """lg_r290_service's page."""
-
-    def __init__(self) -> None:
-        self._registry = _with_process()
-        self._gauges = _gauges(self._registry, Kind.HEATPUMP, HEAT_PUMP_FIELDS)
-
-    def set(self, values: Mapping[str, float]) -> None:
-        """Take over what the heat pump's monitor wrote down; what it has no value for stays."""
+        """Take over what was read; what there is no value for stays as it is."""
         for name, gauge in self._gauges.items():
             if name in values:
                 gauge.set(values[name])
@@ -137,11 +119,6 @@ def _gauges(
     registry: CollectorRegistry, kind: Kind, fields: Sequence[str], labels: Sequence[str] = ()
 ) -> dict[str, Gauge]:
     return {
-        name: Gauge(
-            f"{kind}_{name}",
-            OPERATING_MODE_HELP if name == "operating_mode" else VOCABULARY[kind][name].description,
-            labels,
-            registry=registry,
-        )
+        name: Gauge(f"{kind}_{name}", VOCABULARY[kind][name].description, labels, registry=registry)
         for name in fields
     }

@@ -13,7 +13,7 @@ from poller.config import read_config as read_poller_config
 from poller.run import Poller
 from simulator.exporters import HouseExporters, PageServer
 from simulator.house_bus import SENSOR_LABELS, LiveHouse, house_gateway
-from simulator.pages import HEAT_PUMP_FIELDS
+from simulator.pages import HEAT_PUMP_HELP
 from tests.conftest import Server, free_port, wait_until
 from tests.integration.prometheus_api import query
 
@@ -139,7 +139,7 @@ def test_the_two_pages_arrive_under_their_own_names_and_labels_and_the_dashboard
     for name, labels in SENSOR_LABELS.items():
         (found,) = query(home.prometheus, f'sensor_temperature_celsius{{sensor_name="{name}"}}')
         assert {**found["metric"]} == {"__name__": "sensor_temperature_celsius", **labels}
-    for field in HEAT_PUMP_FIELDS:
+    for field in HEAT_PUMP_HELP:
         (found,) = query(home.prometheus, f"heatpump_{field}")
         assert found["metric"] == {"__name__": f"heatpump_{field}", "device": "heatpump"}
     assert len(query(home.prometheus, '{__name__=~"thermostat_.*"}')) == 3

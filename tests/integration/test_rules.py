@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from poller.config import PollerSettings, read_config
-from poller.journal import Journal
+from poller.config import read_config
 from poller.run import Poller
-from readings.reading import DeviceKey, DeviceState, Kind
 from tests.conftest import Server, needs, wait_until
+from tests.poller.test_listening import House
 
 CONFIG = """
 [mqtt]
@@ -35,43 +34,23 @@ temperature_celsius = {{ topic = "{{device}}/sensor/temperature/state" }}
 """
 
 
-class World:
+class World(House):
     """A broker, somebody who publishes, and a poller that comes and goes."""
 
     def __init__(self, folder: Path, broker: Server) -> None:
-        self.port = broker.port
         config = folder / "config.toml"
         config.write_text(CONFIG.format(port=broker.port))
-        self.settings: PollerSettings = read_config(config, {})
-        self.poller: Poller | None = None
+        super().__init__(read_config(config, {}))
 
     def start(self) -> Poller:
-        self.poller = Poller(self.settings, trust_at_once=True, on_hang=pytest.fail)
-        self.poller.start()
-        listener = self.poller._listener
-        wait_until(lambda: listener._is_live, within_s=20, what="the poller hears what is published now")
-        return self.poller
+        poller = super().start()
+        wait_until(lambda: poller._listener._is_live, within_s=20, what="it hears what is published now")
+        return poller
 
-    def stop(self) -> None:
-        if self.poller is not None:
-            self.poller.stop()
-            self.poller = None
-
-    def publish(self, topic: str, payload: str, *options: str) -> None:
-        program = needs("mosquitto_pub")
-        command = [program, "-p", str(self.port), "-q", "1", "-t", topic, "-m", payload, *options]
-        subprocess.run(command, check=True, timeout=20)
-
-    def states(self, name: str) -> list[DeviceState]:
-        journal = Journal(self.settings.journal, stream="reader", boot="reader")
-        key = DeviceKey(Kind.SENSOR, name)
-        found = [
-            state
-            for one in journal.listed(key)
-            for state in journal.states(key, one.stream, one.first, one.last)
-        ]
-        journal.close()
-        return found
+    def publish_raw(self, topic: str, payload: str) -> None:
+        """What json.dumps would not make."""
+        where = ["-p", str(self._settings.mqtt.port), "-q", "1", "-t", topic, "-m", payload]
+        subprocess.run([needs("mosquitto_pub"), *where], check=True, timeout=20)
 
     def wait_for(self, metric: str, **labels: str) -> None:
         poller = self.poller
@@ -86,20 +65,19 @@ def world(tmp_path: Path, mosquitto: Server) -> Iterator[World]:
     world.stop()
 
 
-def climate(seen_s: int, celsius: float) -> str:
+def climate(seen_s: int, celsius: float) -> dict[str, object]:
     seen = datetime.fromtimestamp(seen_s, UTC).isoformat()
-    return f'{{"temperature":{celsius},"humidity":55,"last_seen":"{seen}"}}'
+    return {"temperature": celsius, "humidity": 55, "last_seen": seen}
 
 
 @pytest.mark.mosquitto
 def test_what_others_publish_is_journaled_at_its_time_also_when_the_poller_was_away(world: World):
     now_s = int(time.time())
     world.start()
-    world.publish("zigbee2mqtt/hall", climate(now_s - 50, 20.0), "-r")
+    world.publish("zigbee2mqtt/hall", climate(now_s - 50, 20.0), retain=True)
     world.wait_for("poller_states_journaled_total", device="hall")
     world.stop()
-    for number in range(5):
-        world.publish("zigbee2mqtt/hall", climate(now_s - 40 + number, 21.0 + number))
+    world.publish("zigbee2mqtt/hall", *(climate(now_s - 40 + number, 21.0 + number) for number in range(5)))
     world.start()
     world.wait_for("poller_device_up", device="hall")
     wait_until(lambda: len(world.states("hall")) >= 6, within_s=20, what="what came while it was away")
@@ -114,16 +92,16 @@ def test_what_others_publish_is_journaled_at_its_time_also_when_the_poller_was_a
 @pytest.mark.mosquitto
 def test_what_says_no_time_counts_only_when_it_comes_live(world: World):
     """Nobody knows how old a retained number is, nor one that waited at the broker."""
-    world.publish("esp/sensor/temperature/state", "20.5", "-r")
+    world.publish("esp/sensor/temperature/state", 20.5, retain=True)
     world.start()
     world.wait_for("poller_source_ageless_total", device="esp")
-    world.publish("esp/sensor/temperature/state", "21.5")
+    world.publish("esp/sensor/temperature/state", 21.5)
     world.wait_for("poller_states_journaled_total", device="esp")
     world.stop()
-    world.publish("esp/sensor/temperature/state", "22.5")
+    world.publish("esp/sensor/temperature/state", 22.5)
     world.start()
     world.wait_for("poller_source_ageless_total", device="esp")
-    world.publish("esp/sensor/temperature/state", "23.5")
+    world.publish("esp/sensor/temperature/state", 23.5)
     wait_until(lambda: len(world.states("esp")) >= 2, within_s=20, what="the second live one")
     assert [one.values["temperature_celsius"] for one in world.states("esp")] == [21.5, 23.5]
 
@@ -131,8 +109,8 @@ def test_what_says_no_time_counts_only_when_it_comes_live(world: World):
 @pytest.mark.mosquitto
 def test_a_bad_message_is_counted_by_rule_and_reason_and_harms_nothing(world: World):
     poller = world.start()
-    world.publish("zigbee2mqtt/hall", "{")
-    world.publish("zigbee2mqtt/hall", '{"temperature":21,"last_seen":"yesterday"}')
+    world.publish_raw("zigbee2mqtt/hall", "{")
+    world.publish("zigbee2mqtt/hall", {"temperature": 21, "last_seen": "yesterday"})
     world.publish("zigbee2mqtt/hall", climate(int(time.time()), 500.0))
     world.publish("zigbee2mqtt/hall", climate(int(time.time()) + 1, 20.0))
     world.wait_for("poller_device_up", device="hall")
