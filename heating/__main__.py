@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 
 from bridge.errors import BridgeError
-from heating.commands import check, demo, password, profiles, quarantine, read, run, scan
+from heating.commands import check, demo, message, password, profiles, quarantine, read, run, scan
 from poller.errors import PollerError
 from readings.errors import ReadingsError
 from readings.release import VERSION
 
-COMMANDS = (demo, scan, read, run, check, profiles, quarantine, password)
+COMMANDS = (demo, scan, read, run, check, message, profiles, quarantine, password)
 """In the order in which a person meets them."""
 
 WRONG_CONFIGURATION = 2
