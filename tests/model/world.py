@@ -16,6 +16,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -101,11 +102,15 @@ class ModelJournal(Journal):
         self._on_commit = on_commit
 
     def commit(
-        self, rows: Sequence[Row], kept: Mapping[DeviceKey, bytes], clock: WallTime
+        self,
+        rows: Sequence[Row],
+        kept: Mapping[DeviceKey, bytes],
+        clock: WallTime,
+        memories: Mapping[str, bytes | None] = MappingProxyType({}),
     ) -> tuple[DeviceState, ...]:
         if self._disk.is_full:
             raise JournalError("the disk is full")
-        states = super().commit(rows, kept, clock)
+        states = super().commit(rows, kept, clock, memories)
         if states:
             self._on_commit()
         return states
