@@ -210,6 +210,19 @@ def test_one_message_may_have_several_devices_each_known_by_an_id_in_it():
     assert tasmota.refuse("tele/kitchen/SENSOR", message.replace('"Id":"0301A279D4D4",', "")) == "part"
 
 
+def test_a_device_that_says_something_wrong_takes_nothing_from_those_beside_it():
+    tasmota = rule(PROBES)
+    message = (
+        '{"Time":"2026-11-23T05:05:01","DS18B20-1":{"Temperature":4.3},'
+        '"DS18B20-2":{"Id":"0301A279EA92","Temperature":2.4},"TempUnit":"C"}'
+    )
+    made = []
+    with pytest.raises(MessageError) as caught:
+        made.extend(tasmota.source.hear(heard("tele/kitchen/SENSOR", message)))
+    assert caught.value.reason is MessageTrouble.PART
+    assert [device.key.name for device in tasmota.source.devices] == ["fridge"]
+
+
 def test_what_a_rule_asks_for_is_asked_of_messages_that_have_a_field_of_it():
     """Other devices on the same topics are no mistakes."""
     plug = '{"Time":"2026-11-23T05:05:01","ENERGY":{"Power":412}}'
