@@ -122,8 +122,13 @@ class ModbusTransport:
         self._exchange.note_answered()
         return BlockRead(block, _words(block, response), read_at)
 
-    def forward(self, request: Request, timeout_s: float) -> bytes:
-        """Pass on another program's request as it is.
+    def forward(self, request: Request, timeout_s: float, send_before: float) -> bytes:
+        """Pass on another program's request as it is, unless a connection is had too late for that.
+
+        Args:
+            request: It.
+            timeout_s: How long its answer may take.
+            send_before: When it is too late, seconds of the monotonic clock.
 
         Returns:
             The PDU of its whole answer, which may be a refusal.
@@ -132,6 +137,8 @@ class ModbusTransport:
             ReadError: No connection, no answer, or not the awaited one.
         """
         self._exchange.begin(request, timeout_s, is_ours=False)
+        if self._monotonic() > send_before:
+            raise ReadError(FailureReason.UNREACHABLE, f"{request}: connecting took too long")
         try:
             self._exchange.send(
                 rtu_request(request.unit, request.pdu)

@@ -132,7 +132,7 @@ class BusWorker:
         if not counter.claim(job.errand):
             return
         try:
-            pdu = self._transport.forward(request, job.timeout_s)
+            pdu = self._transport.forward(request, job.timeout_s, job.send_before)
         except ReadError as error:
             outcome = failed(request, error.reason)
             has_answered = error.reason.shows_life

@@ -263,16 +263,19 @@ class Seat:
 
     def _finish(self, run: _Run, now: float) -> Finished:
         self._run = None
-        self._rota.end_poll(is_read=any(isinstance(one, BlockRead) for one in run.outcomes.values()))
-        if not run.is_answered:
-            # That the gateway is gone says nothing of the device.
-            if not run.is_unreachable:
-                self._probes += self.is_silent
-                patience_s = KEEP_ALIVE_PATIENCE_S if self.is_keep_alive else 0.0
-                self.is_silent = self.is_silent or now - self._heard_at >= patience_s
-            # An unreachable gateway costs nobody time on the bus, and a keep-alive device has no time to lose.
-            if run.is_unreachable or (self.is_keep_alive and not self.is_silent):
-                self._repeat_at = now + REPEAT_S
+        is_read = any(isinstance(one, BlockRead) for one in run.outcomes.values())
+        self._rota.end_poll(is_read=is_read)
+        # That the gateway is gone says nothing of the device.
+        if not run.is_answered and not run.is_unreachable:
+            self._probes += self.is_silent
+            patience_s = KEEP_ALIVE_PATIENCE_S if self.is_keep_alive else 0.0
+            self.is_silent = self.is_silent or now - self._heard_at >= patience_s
+        # An unreachable gateway costs nobody time on the bus, whatever came late before it went, and a
+        # keep-alive device has no time to lose.
+        if (run.is_unreachable and not is_read) or (
+            self.is_keep_alive and not self.is_silent and not run.is_answered
+        ):
+            self._repeat_at = now + REPEAT_S
         return Finished(self.plan, run.due, now, tuple(run.outcomes.values()), tuple(run.texts))
 
     def _tells_apart(self, block: RegisterBlock) -> bool:

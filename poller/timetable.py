@@ -56,6 +56,11 @@ class ErrandJob:
     errand: Errand
     timeout_s: float
 
+    @property
+    def send_before(self) -> float:
+        """When it is too late to send it, should there be a connection to make first."""
+        return self.errand.asked_at + PATIENCE_S - self.timeout_s
+
 
 class Timetable:
     """The requests of all devices on one bus.

@@ -41,8 +41,8 @@ class Transport(Protocol):
             ReadError: Anything else came, or nothing.
         """
 
-    def forward(self, request: Request, timeout_s: float) -> bytes:
-        """Pass on another program's request as it is.
+    def forward(self, request: Request, timeout_s: float, send_before: float) -> bytes:
+        """Pass on another program's request as it is, unless a connection is had too late for that.
 
         Returns:
             The PDU of its whole answer, which may be a refusal.

@@ -134,7 +134,7 @@ class ProxyServer:
         try:
             act()
         except FramingError as error:
-            _log.info("bus %s: proxy: %s: %s", self._name, self._clients[client].source, error)
+            _log.debug("bus %s: proxy: %s: %s", self._name, self._clients[client].source, error)
             self._close(client, "garbage")
         except OSError:
             self._close(client)

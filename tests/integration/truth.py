@@ -67,8 +67,8 @@ class Witness:
     def clear_at(self, request: Request) -> float:
         return self._transport.clear_at(request)
 
-    def forward(self, request: Request, timeout_s: float) -> bytes:
-        return self._transport.forward(request, timeout_s)
+    def forward(self, request: Request, timeout_s: float, send_before: float) -> bytes:
+        return self._transport.forward(request, timeout_s, send_before)
 
     def late_units(self) -> frozenset[int]:
         return self._transport.late_units()

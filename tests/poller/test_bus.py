@@ -1,5 +1,6 @@
 """Reading over real sockets from gateways that do what gateways do, in both framings."""
 
+import math
 import random
 import socket
 import threading
@@ -486,6 +487,7 @@ def test_a_hundred_reads_with_every_fault_mixed_in_give_no_wrong_value(bus):
 # Requests of other programs
 
 WRITE = ask("06 0002 015e")
+IN_TIME = math.inf
 
 
 def echo(request: Request) -> Reply:
@@ -494,7 +496,7 @@ def echo(request: Request) -> Reply:
 
 def forwarding_fails(bus: Bus, request: BusRequest) -> FailureReason:
     with pytest.raises(ReadError) as caught:
-        bus.transport.forward(request, TIMEOUT_S)
+        bus.transport.forward(request, TIMEOUT_S, IN_TIME)
     return caught.value.reason
 
 
@@ -520,7 +522,7 @@ def test_a_request_of_another_program_and_its_answer_pass_unchanged(bus, request
         return [(0, request.frame(bytes.fromhex(answer_pdu)))]
 
     bus.plays(gateway)
-    assert bus.transport.forward(ask(request_pdu), 1).hex() == answer_pdu.replace(" ", "")
+    assert bus.transport.forward(ask(request_pdu), 1, IN_TIME).hex() == answer_pdu.replace(" ", "")
     assert bus.connects == 1
 
 
@@ -531,7 +533,7 @@ def test_what_is_no_answer_to_a_passed_on_request_is_none(bus):
     bus.plays(lambda request: [(0, request.frame(WRITE.pdu, unit=9))])
     assert forwarding_fails(bus, WRITE) is FailureReason.WRONG_UNIT
     bus.plays(echo)
-    assert bus.transport.forward(WRITE, 1) == WRITE.pdu
+    assert bus.transport.forward(WRITE, 1, IN_TIME) == WRITE.pdu
 
 
 def test_silence_towards_another_program_does_not_cost_the_connection(bus):
@@ -577,4 +579,12 @@ def test_an_adapter_that_hears_itself_does_not_confirm_a_write(rtu_bus):
     assert rtu_bus.read(A) == words(2, A)
     assert forwarding_fails(rtu_bus, WRITE) is FailureReason.TIMEOUT
     rtu_bus.plays(lambda request: [(0, heard(request)), (0.02, request.frame(WRITE.pdu))])
-    assert rtu_bus.transport.forward(WRITE, 1) == WRITE.pdu
+    assert rtu_bus.transport.forward(WRITE, 1, IN_TIME) == WRITE.pdu
+
+
+def test_a_request_for_which_there_is_a_connection_too_late_is_not_sent(bus):
+    with pytest.raises(ReadError) as caught:
+        bus.transport.forward(WRITE, TIMEOUT_S, time.monotonic() - 0.001)
+    assert caught.value.reason is FailureReason.UNREACHABLE
+    assert bus.read(A) == words(2, A)
+    assert len(bus.gateway.requests) == 1

@@ -255,3 +255,14 @@ def test_an_errand_fits_between_two_polls_of_a_hasty_heat_pump(is_rtu):
     play.asks(5.0, ask(unit=STRANGER)).until(9.0)
     assert [job.timeout_s for _, job in play.sent if isinstance(job, ErrandJob)] == [0.5]
     assert play.polls(PUMP) == list(range(9))
+
+
+def test_a_late_answer_does_not_hide_that_the_gateway_has_gone():
+    """Its answer to somebody is heard, then nothing can be read: the heat pump's poll is repeated all the same."""
+    timetable = Timetable([plan(PUMP, interval_s=10, keep_alive=True)], 0.0, is_rtu=True)
+    for _ in range(2):
+        job = timetable.next(0.0, is_connected=False)
+        gone = BlockFailure(job.block, FailureReason.UNREACHABLE, "gone", 0.0)
+        finished = timetable.report(job, gone, 0.0, late=frozenset({PUMP}))
+    assert finished is not None
+    assert timetable.next(0.5, is_connected=False) == 1.0

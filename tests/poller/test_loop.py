@@ -98,7 +98,7 @@ class World:
             raise ReadError(FailureReason.UNREACHABLE, "refused")
         self.is_connected = True
 
-    def forward(self, request: Request, timeout_s: float) -> bytes:
+    def forward(self, request: Request, timeout_s: float, send_before: float) -> bytes:
         return self.forwards(request)
 
     def clear_at(self, request: Request) -> float:
