@@ -18,11 +18,19 @@ ALERTS = re.findall(r"^      - alert: (\w+)$", RULES.read_text(), re.MULTILINE)
 
 
 @pytest.mark.prometheus
-def test_each_alert_fires_when_it_should_and_only_then():
-    tried = subprocess.run(
-        [needs("promtool"), "test", "rules", *map(str, TRIALS)], capture_output=True, text=True, check=False
-    )
-    assert tried.returncode == 0, tried.stdout + tried.stderr
+@pytest.mark.parametrize("trial", TRIALS, ids=lambda path: path.stem)
+def test_each_alert_fires_when_it_should_and_only_then(trial: Path):
+    """On a busy machine promtool's storage compacts nine days while they are judged, and then finds nothing.
+
+    A rule that is wrong fails every time.
+    """
+    for _ in range(3):
+        tried = subprocess.run(
+            [needs("promtool"), "test", "rules", str(trial)], capture_output=True, text=True, check=False
+        )
+        if tried.returncode == 0:
+            return
+    pytest.fail(tried.stdout + tried.stderr)
 
 
 @pytest.mark.parametrize("alert", ALERTS)
