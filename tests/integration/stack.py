@@ -78,15 +78,17 @@ class Stack:
         with urllib.request.urlopen(f"http://{self.address(service, port)}{path}", timeout=10) as answer:
             return str(answer.read().decode())
 
-    def query(self, expression: str) -> list[dict[str, Any]]:
+    def query(self, expression: str, *, service: str = "prometheus") -> list[dict[str, Any]]:
         """What Prometheus answers."""
-        answer = self.get("prometheus", 9090, f"/api/v1/query?query={urllib.parse.quote(expression)}")
+        answer = self.get(service, 9090, f"/api/v1/query?query={urllib.parse.quote(expression)}")
         return list(json.loads(answer)["data"]["result"])
 
-    def eventually(self, expression: str, within_s: float = 90) -> list[dict[str, Any]]:
+    def eventually(
+        self, expression: str, *, within_s: float = 90, service: str = "prometheus"
+    ) -> list[dict[str, Any]]:
         """The same, once there is an answer."""
         deadline = time.monotonic() + within_s
-        while not (result := self.query(expression)):
+        while not (result := self.query(expression, service=service)):
             logs = "" if time.monotonic() < deadline else self("logs", "--tail", "20", "poller", "bridge")
             assert time.monotonic() < deadline, f"no answer to {expression}\n{logs}"
             time.sleep(0.5)

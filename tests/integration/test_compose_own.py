@@ -1,0 +1,151 @@
+"""The stack with less than everything of ours: what a person has already, and the networks that it joins."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.stack import ROOT, Stack, docker, needs_engine
+
+pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(600)]
+
+EVERYTHING = {"secrets", "mosquitto", "poller", "bridge", "prometheus", "grafana"}
+
+CONFIG = """\
+[mqtt]
+host = "their-broker"
+[[bus]]
+name = "rs485"
+connect = "tcp://simulator:5020"
+[[device]]
+name = "heatpump"
+bus = "rs485"
+profile = "lg-r290"
+unit = 7
+[[remote_write]]
+url = "http://their-prometheus:9090/api/v1/write"
+"""
+
+THEIRS = """\
+services:
+  their-broker:
+    image: eclipse-mosquitto:2.0.22
+    command: [mosquitto, -c, /mosquitto-no-auth.conf]
+  their-prometheus:
+    image: prom/prometheus:v3.5.0
+    command: [--config.file=/etc/prometheus/prometheus.yml, --storage.tsdb.path=/prometheus, --web.enable-remote-write-receiver]
+    ports: ["127.0.0.1::9090"]
+  bridge:
+    ports: !override ["127.0.0.1::9100"]
+    healthcheck: {interval: 2s}
+  poller:
+    command: !override [python, /test/poller_at_once.py, --config, /etc/heating/config.toml]
+    volumes: ["./tests/faults/poller_at_once.py:/test/poller_at_once.py:ro"]
+"""
+
+
+def files(*names: str) -> list[Path]:
+    return [ROOT / "compose.yaml", *(ROOT / "compose" / f"{name}.yaml" for name in names)]
+
+
+@pytest.mark.parametrize(
+    ("names", "left_out"),
+    [
+        ((), set()),
+        (("own-broker",), {"mosquitto"}),
+        (("own-prometheus",), {"prometheus"}),
+        (("own-grafana",), {"grafana"}),
+        (("own-broker", "own-prometheus", "own-grafana"), {"mosquitto", "prometheus", "grafana"}),
+        (("serial",), set()),
+        (("shelly-network",), set()),
+        (("beside-original",), set()),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_line_in_env_leaves_out_what_somebody_has(names: tuple[str, ...], left_out: set[str]):
+    stack = Stack("heating-own", files(*names), {"HEATING_CONFIG": os.devnull})
+    assert set(stack("config", "--services").split()) == EVERYTHING - left_out
+
+
+def test_every_file_that_changes_the_stack_is_tried():
+    assert {file.stem for file in (ROOT / "compose").glob("*.yaml")} == {
+        "own-broker",
+        "own-prometheus",
+        "own-grafana",
+        "serial",
+        "shelly-network",
+        "beside-original",
+    }
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Stack]:
+    needs_engine()
+    (config := tmp_path / "config.toml").write_text(CONFIG)
+    config.chmod(0o644)
+    tmp_path.chmod(0o755)
+    (theirs := tmp_path / "theirs.yaml").write_text(THEIRS)
+    environment = {
+        "HEATING_CONFIG": str(config),
+        "HEATING_NETWORK": "heating-own",
+        "COMPOSE_PROFILES": "demo",
+        "PROMETHEUS_URL": "http://their-prometheus:9090",
+    }
+    chosen = [*files("own-broker", "own-prometheus", "own-grafana"), theirs]
+    with Stack("heating-own", chosen, environment).running() as stack:
+        yield stack
+
+
+def test_with_a_broker_and_a_prometheus_of_somebodys_own_the_rest_starts_and_uses_them(own: Stack):
+    """Whatever `up` starts, without naming services."""
+    names = docker(
+        "ps", "--all", "--filter", "label=com.docker.compose.project=heating-own", "--format", "{{.Names}}"
+    )
+    started = {name.removeprefix("heating-own-").removesuffix("-1") for name in names.split()}
+    assert started == {"secrets", "poller", "bridge", "simulator", "their-broker", "their-prometheus"}
+    assert own.eventually("heatpump_flow_temperature_celsius", service="their-prometheus")
+
+
+@pytest.fixture
+def joined(tmp_path: Path) -> Iterator[tuple[Stack, str]]:
+    """Mosquitto and poller beside two networks that others made; the poller has no devices and a serial port."""
+    needs_engine()
+    others = {
+        "shelly_bt_temp_default": "heating-test-shelly",
+        "heatpump_dashboard_default": "heating-test-original",
+    }
+    for network in others.values():
+        docker("network", "create", network)
+    (config := tmp_path / "config.toml").write_text("")
+    config.chmod(0o644)
+    tmp_path.chmod(0o755)
+    # The names are taken where the real stack runs on this machine.
+    (renamed := tmp_path / "renamed.yaml").write_text(
+        "networks:\n"
+        f"  shelly: {{name: {others['shelly_bt_temp_default']}}}\n"
+        f"  original: {{name: {others['heatpump_dashboard_default']}}}\n"
+        "  default: {name: heating-test-joined}\n"
+        'services:\n  mosquitto: {ports: !override ["127.0.0.1::1883"], healthcheck: {interval: 2s}}\n'
+    )
+    environment = {"HEATING_CONFIG": str(config), "SERIAL_DEVICE": "/dev/zero", "SERIAL_GROUP": "4711"}
+    chosen = [ROOT / "compose.yaml", *files("shelly-network")[1:], ROOT / "compose" / "serial.yaml"]
+    try:
+        both = Stack(
+            "heating-joined", [*chosen, ROOT / "compose" / "beside-original.yaml", renamed], environment
+        )
+        with both.running("mosquitto", "poller") as stack:
+            yield stack, "poller"
+    finally:
+        for network in others.values():
+            docker("network", "rm", network)
+
+
+def test_the_poller_alone_joins_the_networks_of_others_and_sees_a_serial_port(joined: tuple[Stack, str]):
+    """For Home Assistant nothing else is needed than a broker and the poller."""
+    stack, service = joined
+    networks = stack.inspect(service)["NetworkSettings"]["Networks"]
+    assert set(networks) == {"heating-test-joined", "heating-test-shelly", "heating-test-original"}
+    seen = stack("exec", "--no-TTY", service, "sh", "-c", "id -G; test -c /dev/ttyUSB0 && echo there")
+    assert "4711" in seen.split()
+    assert "there" in seen.split()
