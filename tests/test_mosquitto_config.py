@@ -213,15 +213,21 @@ def test_every_user_may_do_what_it_needs_and_nothing_else(broker: Broker):
     for one in sessions.values():
         one.start()
     wait_until(lambda: all(one.is_connected for one in sessions.values()))
+
+    def everybody_hears(word: str) -> bool:
+        for topic in everything:
+            sessions["viewer"].publish(Message(topic, word.encode(), qos=1))
+        return all(any(said == word for _, said in one) for one in heard.values())
+
+    # Connected is not yet subscribed.
+    wait_until(lambda: everybody_hears("ready"))
     for user, one in sessions.items():
         for topic in everything:
             one.publish(Message(topic, user.encode(), qos=1))
     expected = {(topic, user) for topic, users in WRITES.items() for user in users}
     expected |= {(topic, "viewer") for topic in everything}
     wait_until(lambda: expected <= heard["viewer"], what="everything that is allowed arrives")
-    for topic in everything:
-        sessions["viewer"].publish(Message(topic, b"end", qos=1))
-    wait_until(lambda: all(any(said == "end" for _, said in one) for one in heard.values()))
+    wait_until(lambda: everybody_hears("end"))
     assert {one for one in heard["viewer"] if one[1] in MQTT_USERS} == expected
     for topic, users in READS.items():
         for user in MQTT_USERS:
