@@ -69,6 +69,7 @@ class BridgeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     imports: Any = msgspec.field(name="import", default=None)
     rule: Any = None
     shelly: Any = None
+    report: Any = None
 
 
 @dataclass(frozen=True, slots=True)

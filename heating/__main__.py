@@ -6,12 +6,13 @@ import sys
 from collections.abc import Sequence
 
 from bridge.errors import BridgeError
-from heating.commands import check, demo, message, password, profiles, quarantine, read, run, scan
+from heating.commands import check, demo, message, password, profiles, quarantine, read, report, run, scan
+from heating.errors import CommandError
 from poller.errors import PollerError
 from readings.errors import ReadingsError
 from readings.release import VERSION
 
-COMMANDS = (demo, scan, read, run, check, message, profiles, quarantine, password)
+COMMANDS = (demo, scan, read, run, check, message, profiles, quarantine, report, password)
 """In the order in which a person meets them."""
 
 WRONG_CONFIGURATION = 2
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ReadingsError, PollerError) as error:
         print(error, file=sys.stderr)
         return WRONG_CONFIGURATION
-    except BridgeError as error:
+    except (BridgeError, CommandError) as error:
         print(error, file=sys.stderr)
         return CANNOT_RUN
     except KeyboardInterrupt:

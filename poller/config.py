@@ -102,6 +102,7 @@ class PollerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     shelly: tuple[ShellyTable, ...] = ()
     bridge: Any = None
     remote_write: Any = None
+    report: Any = None
 
 
 @dataclass(frozen=True, slots=True)

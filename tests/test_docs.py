@@ -17,6 +17,9 @@ import pytest
 
 from bridge.config import BridgeFile, RemoteWriteTable
 from heating.__main__ import _parser, main
+from heating.report.columns import columns
+from heating.report.figures import Status
+from heating.report.settings import ReportFile, ReportTable
 from poller.config import PollerFile, read_config
 from poller.decode import NoNumber, decode_number, decode_point
 from poller.device import Device, describe_device
@@ -364,6 +367,19 @@ def test_every_key_of_the_proxy_is_explained(heading, form):
     assert first_cells("docs/proxy.md", heading) == [one.encode_name for one in msgspec.structs.fields(form)]
 
 
+def test_every_key_of_the_report_is_explained():
+    keys = [one.encode_name for one in msgspec.structs.fields(ReportTable)]
+    assert sorted(first_cells("docs/reports.md", "The keys of `[report]`")) == sorted(keys)
+
+
+def test_every_column_and_status_of_the_report_is_explained():
+    page = section("docs/reports.md", "The columns")
+    for column in [*columns(is_daily=True), *columns(is_daily=False)]:
+        assert f"`{column.name}`" in page
+    rows = table("docs/reports.md", "The columns", nth=1)
+    assert [row.split("|")[1].strip(" `") for row in rows] == list(Status)
+
+
 def test_everything_that_becomes_of_another_programs_request_is_explained():
     rows = table("docs/proxy.md", "What the exceptions mean", nth=1)
     assert {row.split("|")[1].strip(" `") for row in rows} == set(Result)
@@ -460,6 +476,7 @@ def test_toml_that_a_page_shows_is_accepted(block):
     else:
         msgspec.convert(tables, PollerFile)
         msgspec.convert(tables, BridgeFile)
+        msgspec.convert(tables, ReportFile)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_name)

@@ -1,0 +1,1 @@
+"""Reports: what was used per day and month, from what Prometheus has kept."""

@@ -1,0 +1,180 @@
+"""`[report]` in the configuration file, and which Prometheus is asked."""
+
+import datetime
+import zoneinfo
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bridge.config import read_config as read_bridge_config
+from bridge.remote_write.connection import ReceiverSettings
+from heating.errors import CommandError
+from heating.report.figures import Rules
+from heating.report.tariff import Price
+from readings.errors import SettingsError
+from readings.settings import find_ca, load
+
+WRITE_PATH = "/api/v1/write"
+LOCAL_TIME = Path("/etc/localtime")
+LOCAL_PROMETHEUS = "http://localhost:9090"
+
+_Finite = Annotated[float, msgspec.Meta(gt=-1000, lt=1000)]
+
+
+class PriceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[[report.price]]`.
+
+    Attributes:
+        since: The first day of this price; the key is `from`.
+        per_kwh: In the currency of the table `[report]`.
+    """
+
+    since: datetime.date = msgspec.field(name="from", default=datetime.date(1970, 1, 1))
+    per_kwh: _Finite
+
+
+class ReportTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[report]`.
+
+    Attributes:
+        timezone: Whose days are counted, an IANA name; without it the machine's own.
+        meter: The device whose energy is counted; needed where there are several.
+        heatpump: The device whose heat is counted; the same.
+        outdoor: The sensor with the outdoor temperature, by its name; without it the sensor `temp_outdoor`
+            or the heat pump's own.
+        base: A day whose mean is colder counts as a heating day, °C.
+        indoor: Up to where its degree days are counted, °C.
+        currency: What stands behind an amount.
+        prometheus: Where the readings are; without it where the bridge writes to.
+        username: For Prometheus at `prometheus`.
+        password_file: A file with the password, relative to the configuration file.
+        ca: A file with the certificate authority to trust.
+    """
+
+    timezone: str | None = None
+    meter: str | None = None
+    heatpump: str | None = None
+    outdoor: str | None = None
+    base: _Finite = 15.0
+    indoor: _Finite = 20.0
+    currency: str = "EUR"
+    price: tuple[PriceTable, ...] = ()
+    prometheus: str | None = None
+    username: str | None = None
+    password_file: str | None = None
+    ca: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file: expected a username beside it")
+
+
+class ReportFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration file as the report reads it; the other tables are other programs'."""
+
+    report: ReportTable = ReportTable()
+    remote_write: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """Everything that the report was told.
+
+    Attributes:
+        server: Its `url` is that of Prometheus, without a path of its API.
+    """
+
+    server: ReceiverSettings
+    zone: zoneinfo.ZoneInfo
+    rules: Rules
+    table: ReportTable
+
+
+def read_settings(path: Path, environ: Mapping[str, str], *, prometheus: str | None = None) -> ReportSettings:
+    """Read the configuration file; where the command line names a Prometheus, it need not exist.
+
+    Raises:
+        SettingsError: One line that names file, key and what was expected.
+    """
+    is_there = path.exists() or prometheus is None
+    table = load(path, ReportFile, _ours(environ)).report if is_there else ReportTable()
+    try:
+        return ReportSettings(
+            server=_server(path, environ, table, prometheus),
+            zone=find_zone(table.timezone),
+            rules=Rules(
+                base_celsius=table.base,
+                indoor_celsius=table.indoor,
+                prices=tuple(Price(one.since, one.per_kwh) for one in table.price),
+            ),
+            table=table,
+        )
+    except SettingsError as error:
+        text = str(error)
+        raise SettingsError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from error
+
+
+def find_zone(name: str | None) -> zoneinfo.ZoneInfo:
+    """The time zone of that name, or the machine's own.
+
+    Raises:
+        SettingsError: There is none of that name, or the machine knows no time zones.
+    """
+    try:
+        if name is not None:
+            return zoneinfo.ZoneInfo(name)
+        with LOCAL_TIME.open("rb") as file:
+            return zoneinfo.ZoneInfo.from_file(file, key=_local_name())
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError) as error:
+        if name is None:
+            return zoneinfo.ZoneInfo("UTC")
+        raise SettingsError(
+            f'report.timezone: expected a name like "Europe/Berlin", got {name!r} '
+            "(or this machine knows no time zones: apt install tzdata)"
+        ) from error
+
+
+def _local_name() -> str:
+    """What the machine calls its time zone, where that can be seen."""
+    _, is_found, name = str(LOCAL_TIME.resolve()).partition("zoneinfo/")
+    return name if is_found else "local time"
+
+
+def _ours(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name.startswith("HEATING_REPORT__")}
+
+
+def _server(
+    path: Path, environ: Mapping[str, str], table: ReportTable, prometheus: str | None
+) -> ReceiverSettings:
+    if prometheus is None and table.prometheus is None:
+        receiver = read_bridge_config(path, environ).receiver
+        if receiver is None:
+            return ReceiverSettings(LOCAL_PROMETHEUS)
+        if not urlsplit(receiver.url).path.endswith(WRITE_PATH):
+            raise SettingsError(
+                f"report.prometheus: expected the address of a Prometheus, for {receiver.shown} is none to be asked"
+            )
+        url = urlsplit(receiver.url)
+        return replace(receiver, url=url._replace(path=url.path.removesuffix(WRITE_PATH)).geturl())
+    chosen = prometheus if prometheus is not None else table.prometheus or ""
+    place = "report.prometheus" if prometheus is None else "--prometheus"
+    try:
+        url = urlsplit(chosen)
+        is_url = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url or "@" in url.netloc or not chosen.isascii() or not chosen.isprintable():
+        if prometheus is not None:
+            raise CommandError(f"{place}: expected http://HOST:PORT, got {chosen!r}")
+        raise SettingsError(f"{place}: expected http://HOST:PORT, got {chosen!r}")
+    return ReceiverSettings(
+        url=chosen.rstrip("/"),
+        username=table.username,
+        password_file=None if table.password_file is None else path.parent / table.password_file,
+        ca=find_ca(table.ca, path.parent, "report.ca"),
+    )
