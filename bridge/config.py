@@ -70,6 +70,7 @@ class BridgeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     rule: Any = None
     shelly: Any = None
     report: Any = None
+    backup: Any = None
 
 
 @dataclass(frozen=True, slots=True)

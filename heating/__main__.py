@@ -6,13 +6,25 @@ import sys
 from collections.abc import Sequence
 
 from bridge.errors import BridgeError
-from heating.commands import check, demo, message, password, profiles, quarantine, read, report, run, scan
+from heating.commands import (
+    backup,
+    check,
+    demo,
+    message,
+    password,
+    profiles,
+    quarantine,
+    read,
+    report,
+    run,
+    scan,
+)
 from heating.errors import CommandError
 from poller.errors import PollerError
 from readings.errors import ReadingsError
 from readings.release import VERSION
 
-COMMANDS = (demo, scan, read, run, check, message, profiles, quarantine, report, password)
+COMMANDS = (demo, scan, read, run, check, message, profiles, quarantine, report, backup, password)
 """In the order in which a person meets them."""
 
 WRONG_CONFIGURATION = 2

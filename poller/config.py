@@ -103,6 +103,7 @@ class PollerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     bridge: Any = None
     remote_write: Any = None
     report: Any = None
+    backup: Any = None
 
 
 @dataclass(frozen=True, slots=True)

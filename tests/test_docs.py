@@ -17,6 +17,8 @@ import pytest
 
 from bridge.config import BridgeFile, RemoteWriteTable
 from heating.__main__ import _parser, main
+from heating.backup.contents import PARTS
+from heating.backup.settings import BackupFile, BackupTable
 from heating.report.columns import columns
 from heating.report.figures import Status
 from heating.report.settings import ReportFile, ReportTable
@@ -372,6 +374,12 @@ def test_every_key_of_the_report_is_explained():
     assert sorted(first_cells("docs/reports.md", "The keys of `[report]`")) == sorted(keys)
 
 
+def test_every_key_and_part_of_a_backup_is_explained():
+    keys = [one.encode_name for one in msgspec.structs.fields(BackupTable)]
+    assert first_cells("docs/backup.md", "The keys of `[backup]`") == keys
+    assert first_cells("docs/backup.md", "What is in it") == list(PARTS)
+
+
 def test_every_column_and_status_of_the_report_is_explained():
     page = section("docs/reports.md", "The columns")
     for column in [*columns(is_daily=True), *columns(is_daily=False)]:
@@ -477,6 +485,7 @@ def test_toml_that_a_page_shows_is_accepted(block):
         msgspec.convert(tables, PollerFile)
         msgspec.convert(tables, BridgeFile)
         msgspec.convert(tables, ReportFile)
+        msgspec.convert(tables, BackupFile)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_name)

@@ -24,6 +24,14 @@ class _Names(msgspec.Struct):
     data: tuple[str, ...] = ()
 
 
+class _Snapshot(msgspec.Struct):
+    name: str
+
+
+class _Made(msgspec.Struct):
+    data: _Snapshot
+
+
 class _Refusal(msgspec.Struct):
     error: str = ""
 
@@ -63,3 +71,18 @@ def read_refusal(said: bytes) -> str:
         return msgspec.json.decode(said, type=_Refusal).error
     except msgspec.DecodeError:
         return ""
+
+
+def read_snapshot(said: bytes) -> str:
+    """The name of the snapshot that was made.
+
+    Raises:
+        CommandError: It is no answer of Prometheus.
+
+    >>> read_snapshot(b'{"status":"success","data":{"name":"20261126T023000Z-1b2c"}}')
+    '20261126T023000Z-1b2c'
+    """
+    try:
+        return msgspec.json.decode(said, type=_Made).data.name
+    except msgspec.DecodeError as error:
+        raise CommandError(f"this is no answer of Prometheus: {error}") from error

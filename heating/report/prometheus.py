@@ -10,7 +10,7 @@ from typing import Self
 from bridge.remote_write.connection import ReceiverSettings
 from bridge.remote_write.credentials import Credentials, Secret
 from heating.errors import CommandError
-from heating.report.answer import read_names, read_points, read_refusal
+from heating.report.answer import read_names, read_points, read_refusal, read_snapshot
 from heating.report.measured import HALF_HOUR_S
 from heating.report.queries import Piece
 
@@ -64,6 +64,17 @@ class Prometheus:
             self._ask(f"label/{label}/values", {"match[]": metric, "start": str(start_s), "end": str(end_s)})
         )
 
+    def snapshot(self) -> str:
+        """Have it make a snapshot of everything that it holds; gives the name of its folder."""
+        try:
+            return read_snapshot(self._ask("admin/tsdb/snapshot", {}, method="POST"))
+        except CommandError as error:
+            if "admin APIs disabled" in str(error):
+                raise CommandError(
+                    f"{self._shown} makes no snapshot: start Prometheus with --web.enable-admin-api"
+                ) from error
+            raise
+
     def _connection(self, ca: str | None) -> http.client.HTTPConnection:
         host, port = self._url.hostname or "", self._url.port
         if self._url.scheme == "https":
@@ -71,10 +82,10 @@ class Prometheus:
             return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
         return http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
 
-    def _ask(self, what: str, words: Mapping[str, str]) -> bytes:
+    def _ask(self, what: str, words: Mapping[str, str], *, method: str = "GET") -> bytes:
         path = f"{self._url.path}/api/v1/{what}?{urllib.parse.urlencode(words)}"
         try:
-            self._http.request("GET", path, headers=dict(self._credentials.headers()))
+            self._http.request(method, path, headers=dict(self._credentials.headers()))
             answer = self._http.getresponse()
             said = answer.read()
         except (OSError, http.client.HTTPException) as error:

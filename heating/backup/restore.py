@@ -1,0 +1,173 @@
+"""Putting a backup back: all of it is checked before anything is touched, and what is there is never deleted."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO
+
+from heating.backup.archive import CHUNK, read_archive
+from heating.backup.contents import WHOLE_FOLDERS, split_name
+from heating.backup.settings import read_settings
+from heating.backup.snapshot import check_database
+from heating.backup.take import CONFIG, DATABASES
+from heating.errors import CommandError
+
+RESTORING = ".restoring"
+BEFORE = "before-restore"
+
+
+def restore_backup(
+    path: Path,
+    config: Path,
+    environ: Mapping[str, str],
+    *,
+    force: bool,
+    tell: Callable[[str], None] = lambda _part: None,
+) -> list[Path]:
+    """Put a backup back to where its configuration says.
+
+    Args:
+        path: The backup.
+        config: Where the configuration file is to be; the rest follows from what it says.
+        environ: The environment, whose `HEATING_…` variables override keys.
+        force: Whether what is there may be moved aside.
+        tell: Is told which part has its turn.
+
+    Returns:
+        What was put back.
+
+    Raises:
+        CommandError: The backup is none, is damaged, or something is in the way. Nothing was changed then.
+    """
+    with tempfile.TemporaryDirectory(prefix="heating-restore-") as read_first:
+        tell("checking")
+        found = _read_config(path, Path(read_first))
+        targets = _targets(Path(read_first), config, found, environ)
+        in_the_way = [target for target in targets.values() if _is_there(target)]
+        if in_the_way and not force:
+            names = ", ".join(map(str, in_the_way))
+            raise CommandError(
+                f"{names}: there already; nothing was restored. --force moves what is there aside"
+            )
+        try:
+            return _put_back(path, targets, tell)
+        except OSError as error:
+            raise CommandError(f"{path}: cannot be put back: {error}") from error
+
+
+def _read_config(path: Path, folder: Path) -> list[str]:
+    """Check everything, and read the configuration, which says where the rest belongs; gives all names."""
+
+    def take(name: str, source: IO[bytes]) -> None:
+        part, rest = split_name(name, str(path))
+        if part == "config":
+            _write(folder / rest, source)
+        else:
+            while source.read(CHUNK):
+                pass
+
+    found = list(read_archive(path, take))
+    if f"config/{CONFIG}" not in found:
+        raise CommandError(f"{path}: holds no configuration")
+    return found
+
+
+def _targets(read_first: Path, config: Path, found: list[str], environ: Mapping[str, str]) -> dict[str, Path]:
+    """Where each file of the configuration and each other part goes, by its name in the backup."""
+    settings = read_settings(read_first / CONFIG, environ)
+    targets: dict[str, Path] = {}
+    for name in found:
+        part, rest = split_name(name, str(config))
+        if part == "config":
+            targets[name] = config if rest == CONFIG else config.parent / rest
+        elif part not in settings.places:
+            raise CommandError(f"{config}: [backup] names no place for {part}, which is in the backup")
+        else:
+            place = settings.places[part]
+            is_beside = place.is_relative_to(read_first)
+            targets[part] = config.parent / place.relative_to(read_first) if is_beside else place
+    return targets
+
+
+def _is_there(target: Path) -> bool:
+    """Whether something would be overwritten; an empty folder is nothing."""
+    return any(target.iterdir()) if target.is_dir() else target.exists()
+
+
+def _put_back(path: Path, targets: Mapping[str, Path], tell: Callable[[str], None]) -> list[Path]:
+    stages = {name: _stage(target, name) for name, target in targets.items()}
+
+    def take(name: str, source: IO[bytes]) -> None:
+        part, rest = split_name(name, str(path))
+        tell(part)
+        if part == "config":
+            _write(stages[name], source)
+        else:
+            _write(stages[part] / rest if part in WHOLE_FOLDERS else stages[part], source)
+
+    try:
+        read_archive(path, take)
+        for part in DATABASES & stages.keys():
+            check_database(stages[part])
+        for name, target in targets.items():
+            _exchange(stages[name], target, is_folder=name in WHOLE_FOLDERS)
+    finally:
+        for stage in stages.values():
+            if stage.is_dir():
+                shutil.rmtree(stage)
+            else:
+                stage.unlink(missing_ok=True)
+    return list(targets.values())
+
+
+def _stage(target: Path, name: str) -> Path:
+    """Where it is put first: on the same disk. A folder may be where a disk is mounted, so it is within it."""
+    return target / RESTORING if name in WHOLE_FOLDERS else target.with_name(f".{target.name}{RESTORING}")
+
+
+def _exchange(stage: Path, target: Path, *, is_folder: bool) -> None:
+    if is_folder:
+        old = [one for one in target.iterdir() if one != stage and not one.name.startswith(BEFORE)]
+        if old:
+            aside = _free(target / BEFORE)
+            aside.mkdir()
+            for one in old:
+                one.rename(aside / one.name)
+        for one in stage.iterdir():
+            one.rename(target / one.name)
+        _give(target, target)
+        return
+    for ending in ("", "-wal", "-shm", "-journal"):
+        # The log of another database beside this one would damage it.
+        old_file = target.with_name(target.name + ending)
+        if old_file.exists():
+            old_file.rename(_free(old_file.with_name(f"{old_file.name}.{BEFORE}")))
+    stage.rename(target)
+    _give(target, target.parent)
+
+
+def _free(path: Path) -> Path:
+    number = 1
+    while (free := path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    return free
+
+
+def _give(target: Path, like: Path) -> None:
+    """To the user whose folder it is in: root puts back what a service shall use."""
+    if os.geteuid() != 0:
+        return
+    owner = like.stat()
+    for one in [target, *target.rglob("*")] if target.is_dir() else [target]:
+        os.chown(one, owner.st_uid, owner.st_gid)
+
+
+def _write(target: Path, source: IO[bytes]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        shutil.copyfileobj(source, file, CHUNK)
+        file.flush()
+        os.fsync(file.fileno())
