@@ -16,7 +16,6 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -36,7 +35,7 @@ from poller.assemble import Folded, Snapshot, new_tracker
 from poller.blocks import Poll
 from poller.device import Device
 from poller.errors import JournalError
-from poller.journal import Journal, Kept, Row
+from poller.journal import Journal, Kept
 from poller.profile import load_profile
 from poller.publish import Publisher, will
 from poller.recorder import Limits, Recorder
@@ -101,16 +100,10 @@ class ModelJournal(Journal):
         self._disk = disk
         self._on_commit = on_commit
 
-    def commit(
-        self,
-        rows: Sequence[Row],
-        kept: Mapping[DeviceKey, bytes],
-        clock: WallTime,
-        memories: Mapping[str, bytes | None] = MappingProxyType({}),
-    ) -> tuple[DeviceState, ...]:
+    def commit(self, *what: Any) -> tuple[DeviceState, ...]:
         if self._disk.is_full:
             raise JournalError("the disk is full")
-        states = super().commit(rows, kept, clock, memories)
+        states = super().commit(*what)
         if states:
             self._on_commit()
         return states
