@@ -9,41 +9,25 @@ from bridge.batch import MAX_SAMPLES, Batch, shorten
 from bridge.errors import StoreError
 from bridge.horizon import Horizon
 from bridge.outbox import Outbox
+from bridge.poster import Poster, Wait
 from bridge.receiver import Receiver
 from bridge.remote_write.encode import Encoder
-from bridge.remote_write.outcome import (
-    Misconfigured,
-    Outcome,
-    Poison,
-    Refused,
-    RetryAfter,
-    Sent,
-    TooLarge,
-)
+from bridge.remote_write.outcome import Outcome, Poison, Refused, Sent, TooLarge
 from bridge.resend import resend
 from bridge.sample import Sample
-from readings.broker import waits
 from readings.health import Tally
 
 _log = logging.getLogger(__name__)
 
-REQUEST_TIMEOUT_S = 30.0
-FIRST_WAIT_S = 0.1
-LONGEST_WAIT_S = 30.0
-CONFIGURATION_WAIT_S = 30.0
-PROBE_EVERY_S = 2.0
-PROBE_TIMEOUT_S = 2.0
+RECALL_EVERY_S = 30.0
 UNPARK_EVERY_S = 60.0
 STORE_WAIT_S = 5.0
 RESENT_AT_ONCE = 200
 IDLE_S = 5.0
 """How often to look for what was not announced by `wake`."""
 
-PATIENCE_S = 60.0
-"""For so long a request may fail while empty ones pass, before it is to blame itself."""
-
 LONE_PATIENCE_S = 0.05
-"""The same for one sample of a request that is to blame: it fails twice."""
+"""For so long one sample of a request that is to blame may fail before it is: it fails twice."""
 
 WITNESS_S = 30.0
 """A sample is to blame only if the receiver took others this short a time ago: its disk may be full."""
@@ -53,9 +37,6 @@ LIMITED_S = 3600.0
 
 MOST_DOUBTS = 8
 """Samples that fail without such a witness, before others are sent first to find one."""
-
-EMPTY = Encoder({}).encode(())
-"""A request without samples, which asks only whether the receiver takes requests."""
 
 
 class Sender:
@@ -69,6 +50,7 @@ class Sender:
         wall_ms: The wall clock.
         monotonic: The clock that counts from the boot, in seconds.
         jitter: A random number from 0 to 1.
+        wait: Waits for an event, for so many seconds at most.
     """
 
     def __init__(
@@ -81,6 +63,7 @@ class Sender:
         wall_ms: Callable[[], int],
         monotonic: Callable[[], float],
         jitter: Callable[[], float],
+        wait: Wait = threading.Event.wait,
     ) -> None:
         self._outbox = outbox
         self._receiver = receiver
@@ -88,12 +71,19 @@ class Sender:
         self._account = Account(tally, wall_ms=wall_ms, monotonic=monotonic)
         self._wall_ms = wall_ms
         self._monotonic = monotonic
-        self._jitter = jitter
+        self._wait = wait
         self._stopping = threading.Event()
         self._woken = threading.Event()
+        self._poster = Poster(
+            receiver,
+            self._account,
+            stopping=self._stopping,
+            monotonic=monotonic,
+            jitter=jitter,
+            wait=wait,
+        )
         self._horizon = Horizon(receiver, wall_ms=wall_ms, monotonic=monotonic)
         self._limit, self._limited_s = MAX_SAMPLES, float("-inf")
-        self._takes_empty = False
         self._took_s = float("-inf")
         self._aside_s = float("-inf")
         self._suspects: set[int] = set()
@@ -144,10 +134,10 @@ class Sender:
                 if str(error) != store_trouble and not self._stopping.is_set():
                     store_trouble = str(error)
                     _log.error("sending waits for the store: %s", error)
-                self._stopping.wait(STORE_WAIT_S)
+                self._wait(self._stopping, STORE_WAIT_S)
                 continue
             if batch is None:
-                self._woken.wait(IDLE_S)
+                self._wait(self._woken, IDLE_S)
         self._receiver.close()
 
     def _deliver(self, batch: Batch) -> None:
@@ -160,7 +150,7 @@ class Sender:
         while batch.pieces and not self._stopping.is_set():
             piece = batch.pieces[0]
             samples = batch.samples[piece.begin : piece.end]
-            outcome = self._post_until_known(
+            outcome = self._poster.post_until_known(
                 self._encoder.encode(samples),
                 may_be_there=may_be_there,
                 patience_s=self._patience_s(batch, len(samples)),
@@ -186,15 +176,15 @@ class Sender:
                     if doubts >= min(MOST_DOUBTS, len(batch.pieces)):
                         if self._set_aside(batch):
                             return
-                        self._wait_out(LONGEST_WAIT_S)
+                        self._poster.wait_out()
                 case Refused(reason) | TooLarge(reason) | Poison(reason):
                     batch = self._outbox.settle_first(batch, self._monotonic(), guilt=reason)
                     what = f"{samples[0].series.name} at {samples[0].timestamp_ms}"
                     self._account.not_taken(1, "refused", what, f"{reason}; it is in quarantine")
 
-    def _patience_s(self, batch: Batch, samples: int) -> float:
+    def _patience_s(self, batch: Batch, samples: int) -> float | None:
         if batch.id not in self._suspects:
-            return PATIENCE_S
+            return None
         return LONE_PATIENCE_S if samples == 1 else 0.0
 
     def _without_old(self, batch: Batch) -> Batch:
@@ -222,7 +212,7 @@ class Sender:
     def _recall(self) -> None:
         """Come back to what was set aside: when the receiver took something since, or now and then."""
         if (
-            self._aside_s < max(self._took_s, self._monotonic() - LONGEST_WAIT_S)
+            self._aside_s < max(self._took_s, self._monotonic() - RECALL_EVERY_S)
             and not self._outbox.recall()
         ):
             self._aside_s = float("inf")
@@ -236,66 +226,7 @@ class Sender:
 
     def _try_once(self, samples: Sequence[Sample]) -> Outcome:
         """Send samples of the quarantine once; where only they fail, that is a refusal."""
-        outcome = self._receiver.post(self._encoder.encode(samples), REQUEST_TIMEOUT_S)
-        self._account.note(outcome)
-        if isinstance(outcome, RetryAfter) and outcome.is_failure and self._probe():
-            return Refused(outcome.reason)
-        return outcome
-
-    def _post_until_known(
-        self, body: bytes, *, may_be_there: bool, patience_s: float = PATIENCE_S
-    ) -> Sent | Refused | TooLarge | Poison | None:
-        """Send one request, again and again while nobody knows what became of it; None when stopped."""
-        pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
-        fails_alone_s = float("inf")
-        while not self._stopping.is_set():
-            outcome = self._receiver.post(body, REQUEST_TIMEOUT_S)
-            match outcome:
-                case Refused(_, is_repeat=True) if may_be_there:
-                    # A receiver takes all of a request or nothing, so it has all of an earlier try of the same.
-                    self._account.count_request("already_there")
-                    return Sent()
-            self._account.note(outcome)
-            match outcome:
-                case Sent() | Refused() | TooLarge():
-                    return outcome
-                case Misconfigured():
-                    self._stopping.wait(CONFIGURATION_WAIT_S)
-                case RetryAfter(reason, seconds, is_open, is_failure):
-                    may_be_there = may_be_there or is_open
-                    if is_failure:
-                        did_take, self._takes_empty = self._takes_empty, self._probe()
-                        now_s = self._monotonic()
-                        if not self._takes_empty:
-                            fails_alone_s = float("inf")
-                        elif now_s - (fails_alone_s := min(fails_alone_s, now_s)) >= patience_s:
-                            return Poison(reason)
-                        elif not did_take:
-                            pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
-                    if seconds is None:
-                        self._wait_out(next(pauses))
-                    else:
-                        self._stopping.wait(max(seconds, next(pauses)))
-        return None
-
-    def _wait_out(self, pause_s: float) -> None:
-        """Wait, but not longer than until the receiver is back.
-
-        Its return shows when an empty request passes after one that did not. A
-        receiver that takes empty requests and fails at ours is left in peace.
-        """
-        end_s = self._monotonic() + pause_s
-        while (left_s := end_s - self._monotonic()) > 0:
-            if self._stopping.wait(min(left_s, PROBE_EVERY_S)) or left_s <= PROBE_EVERY_S:
-                return
-            did_take, self._takes_empty = self._takes_empty, self._probe()
-            if self._takes_empty and not did_take:
-                return
-
-    def _probe(self) -> bool:
-        outcome = self._receiver.post(EMPTY, PROBE_TIMEOUT_S)
-        self._account.count_request("probe")
-        return isinstance(outcome, Sent)
+        return self._poster.post_once(self._encoder.encode(samples))
 
     def _count_sent(self, samples: int) -> None:
         if samples:

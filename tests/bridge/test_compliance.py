@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import pytest
 import snappy
 
-from bridge import sender as sender_module
+from bridge import poster as poster_module
 from bridge.arrival import RefusedMessage, interpret
 from bridge.database import Database
 from bridge.outbox import Outbox
@@ -35,7 +35,7 @@ TOPICS = Topics("heating")
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
     for name in ("FIRST_WAIT_S", "LONGEST_WAIT_S"):
-        monkeypatch.setattr(sender_module, name, 0.001)
+        monkeypatch.setattr(poster_module, name, 0.001)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class World:
         self.sender = self.new_sender()
 
     def new_sender(self) -> Sender:
-        sender = Sender(
+        return Sender(
             Outbox(self.database, boot="1"),
             self,
             labels={},
@@ -41,12 +41,10 @@ class World:
             wall_ms=lambda: NOON_MS + 3_000_000 + int(self.now_s * 1000),
             monotonic=lambda: self.now_s,
             jitter=lambda: 0.0,
+            wait=lambda event, seconds: self.pass_time(seconds) or event.is_set(),
         )
-        sender._stopping.wait = self.pass_time
-        sender._woken.wait = self.pass_time
-        return sender
 
-    def pass_time(self, seconds: float = 0.0) -> bool:
+    def pass_time(self, seconds: float) -> bool:
         self.now_s += seconds
         for at in sorted(one for one in self.events if one <= self.now_s):
             self.events.pop(at)()

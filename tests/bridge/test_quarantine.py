@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from bridge import poster as poster_module
 from bridge import sender as sender_module
 from bridge.database import Database
 from bridge.errors import StoreError
@@ -52,8 +53,10 @@ def sending(database: Database, receiver: Receiver, *, boot: str = "1") -> Itera
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    for name in ("FIRST_WAIT_S", "LONGEST_WAIT_S", "IDLE_S"):
-        monkeypatch.setattr(sender_module, name, 0.01)
+    for module, name in (
+        (poster_module, "FIRST_WAIT_S"), (poster_module, "LONGEST_WAIT_S"), (sender_module, "IDLE_S"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, 0.01)
 
 
 def refuse(*seconds: int, text: bytes = b"out of bounds"):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 import snappy
 
-from bridge import sender as sender_module
+from bridge import poster as poster_module
 from bridge.database import Database
 from bridge.outbox import Outbox
 from bridge.remote_write.connection import Connection, ReceiverSettings
@@ -136,7 +136,7 @@ def test_where_it_cannot_be_asked_its_answers_tell(
 ):
     """500 for ever and 400: the old ones stand alone at the end, the rest is stored."""
     for name, seconds in (("PATIENCE_S", 0.3), ("LONGEST_WAIT_S", 0.1)):
-        monkeypatch.setattr(sender_module, name, seconds)
+        monkeypatch.setattr(poster_module, name, seconds)
     receiver = connect(window)
     monkeypatch.setattr(receiver, "late_window", lambda _: None)
     Store(database).commit(old_and_new(now_ms), now_ms)

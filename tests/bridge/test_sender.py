@@ -10,12 +10,15 @@ from contextlib import contextmanager
 
 import pytest
 
+from bridge import poster as poster_module
 from bridge import sender as sender_module
+from bridge.account import Account
 from bridge.database import Database
 from bridge.outbox import Outbox
+from bridge.poster import PROBE_EVERY_S, Poster
 from bridge.remote_write.connection import Connection, ReceiverSettings
 from bridge.remote_write.outcome import Outcome, RetryAfter, Sent
-from bridge.sender import PROBE_EVERY_S, Sender
+from bridge.sender import Sender
 from bridge.store import Store
 from readings.health import BRIDGE_HEALTH, Tally
 from tests.bridge.receiver import Answer, Receiver, samples_of
@@ -63,7 +66,7 @@ def sending(
 def at_once(monkeypatch):
     """Waits between tries are too short to notice."""
     for name in ("FIRST_WAIT_S", "LONGEST_WAIT_S", "CONFIGURATION_WAIT_S"):
-        monkeypatch.setattr(sender_module, name, 0.001)
+        monkeypatch.setattr(poster_module, name, 0.001)
 
 
 def powers(receiver: Receiver) -> list[int]:
@@ -314,7 +317,7 @@ class Clock:
     def __init__(self) -> None:
         self.now_s = 0.0
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, event: threading.Event, seconds: float) -> bool:
         self.now_s += seconds
         return False
 
@@ -342,13 +345,16 @@ class Outage:
         pass
 
 
-def played(clock: Clock, outage: Outage, tally: Tally) -> Sender:
-    sender = Sender(
-        None, outage, labels={}, tally=tally, wall_ms=lambda: 0, monotonic=lambda: clock.now_s, jitter=lambda: 0.0
-    )  # fmt: skip
-    sender._stopping.wait = clock.wait
-    sender._post_until_known(b"samples", may_be_there=False)
-    return sender
+def played(clock: Clock, outage: Outage, tally: Tally) -> None:
+    poster = Poster(
+        outage,
+        Account(tally, wall_ms=lambda: 0, monotonic=lambda: clock.now_s),
+        stopping=threading.Event(),
+        monotonic=lambda: clock.now_s,
+        jitter=lambda: 0.0,
+        wait=clock.wait,
+    )
+    poster.post_until_known(b"samples", may_be_there=False)
 
 
 @pytest.mark.parametrize("length_s", [0.05, 1, 7, 60, 600, 3600 * 30])

@@ -1,0 +1,135 @@
+"""Posts a request until its outcome is known, with more and more patience, and finds out when the receiver is back."""
+
+import threading
+from collections.abc import Callable
+
+from bridge.account import Account
+from bridge.receiver import Posts
+from bridge.remote_write.encode import Encoder
+from bridge.remote_write.outcome import (
+    Misconfigured,
+    Outcome,
+    Poison,
+    Refused,
+    RetryAfter,
+    Sent,
+    TooLarge,
+)
+from readings.broker import waits
+
+Wait = Callable[[threading.Event, float], bool]
+"""Waits for an event, for so many seconds at most; says whether it came."""
+
+REQUEST_TIMEOUT_S = 30.0
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 30.0
+CONFIGURATION_WAIT_S = 30.0
+PROBE_EVERY_S = 2.0
+PROBE_TIMEOUT_S = 2.0
+
+PATIENCE_S = 60.0
+"""For so long a request may fail while empty ones pass, before it is to blame itself."""
+
+EMPTY = Encoder({}).encode(())
+"""A request without samples, which asks only whether the receiver takes requests."""
+
+
+class Poster:
+    """Takes one request at a time to the receiver.
+
+    Args:
+        receiver: Where to.
+        account: Counts what it answers, and says what is news.
+        stopping: Set when nothing more is to be sent.
+        monotonic: The clock that counts from the boot, in seconds.
+        jitter: A random number from 0 to 1.
+        wait: How to wait.
+    """
+
+    def __init__(
+        self,
+        receiver: Posts,
+        account: Account,
+        *,
+        stopping: threading.Event,
+        monotonic: Callable[[], float],
+        jitter: Callable[[], float],
+        wait: Wait,
+    ) -> None:
+        self._receiver = receiver
+        self._account = account
+        self._stopping = stopping
+        self._monotonic = monotonic
+        self._jitter = jitter
+        self._wait = wait
+        self._takes_empty = False
+
+    def post_once(self, body: bytes) -> Outcome:
+        """Post one request once; where it fails and empty ones do not, that is a refusal."""
+        outcome = self._receiver.post(body, REQUEST_TIMEOUT_S)
+        self._account.note(outcome)
+        if isinstance(outcome, RetryAfter) and outcome.is_failure and self._probe():
+            return Refused(outcome.reason)
+        return outcome
+
+    def post_until_known(
+        self, body: bytes, *, may_be_there: bool, patience_s: float | None = None
+    ) -> Sent | Refused | TooLarge | Poison | None:
+        """Post one request, again and again while nobody knows what became of it; None when stopped.
+
+        Args:
+            body: The request.
+            may_be_there: An earlier try of the very same request may have been taken.
+            patience_s: For so long it may fail while empty ones pass; where it is not said, `PATIENCE_S`.
+        """
+        patience_s = PATIENCE_S if patience_s is None else patience_s
+        pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
+        fails_alone_s = float("inf")
+        while not self._stopping.is_set():
+            outcome = self._receiver.post(body, REQUEST_TIMEOUT_S)
+            match outcome:
+                case Refused(_, is_repeat=True) if may_be_there:
+                    # A receiver takes all of a request or nothing, so it has all of an earlier try of the same.
+                    self._account.count_request("already_there")
+                    return Sent()
+            self._account.note(outcome)
+            match outcome:
+                case Sent() | Refused() | TooLarge():
+                    return outcome
+                case Misconfigured():
+                    self._wait(self._stopping, CONFIGURATION_WAIT_S)
+                case RetryAfter(reason, seconds, is_open, is_failure):
+                    may_be_there = may_be_there or is_open
+                    if is_failure:
+                        did_take, self._takes_empty = self._takes_empty, self._probe()
+                        now_s = self._monotonic()
+                        if not self._takes_empty:
+                            fails_alone_s = float("inf")
+                        elif now_s - (fails_alone_s := min(fails_alone_s, now_s)) >= patience_s:
+                            return Poison(reason)
+                        elif not did_take:
+                            pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
+                    if seconds is None:
+                        self.wait_out(next(pauses))
+                    else:
+                        self._wait(self._stopping, max(seconds, next(pauses)))
+        return None
+
+    def wait_out(self, pause_s: float | None = None) -> None:
+        """Wait, but not longer than until the receiver is back.
+
+        Its return shows when an empty request passes after one that did not. A
+        receiver that takes empty requests and fails at ours is left in peace.
+        """
+        end_s = self._monotonic() + (LONGEST_WAIT_S if pause_s is None else pause_s)
+        while (left_s := end_s - self._monotonic()) > 0:
+            if self._wait(self._stopping, min(left_s, PROBE_EVERY_S)) or left_s <= PROBE_EVERY_S:
+                return
+            did_take, self._takes_empty = self._takes_empty, self._probe()
+            if self._takes_empty and not did_take:
+                return
+
+    def _probe(self) -> bool:
+        outcome = self._receiver.post(EMPTY, PROBE_TIMEOUT_S)
+        self._account.count_request("probe")
+        return isinstance(outcome, Sent)
