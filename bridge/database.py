@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import RLock
 
 from bridge.errors import StoreError
+from readings.cut_file import find_cut
 
 Sql = sqlite3.Connection
 """What a transaction's statements go through."""
@@ -209,6 +210,8 @@ class Database:
             return self._connect()
 
     def _connect(self) -> Sql:
+        if cut := find_cut(self._path):
+            raise _damage(cut)
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
             self._prepare(connection)
@@ -223,9 +226,7 @@ class Database:
         connection.execute("PRAGMA synchronous=NORMAL")
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
-            damage = sqlite3.DatabaseError(verdict)
-            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise damage
+            raise _damage(verdict)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={VERSION}; COMMIT;")
@@ -291,6 +292,12 @@ def visit(path: Path) -> Iterator[Callable[[], AbstractContextManager[Sql]]]:
         yield transaction
     finally:
         connection.close()
+
+
+def _damage(text: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(text)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

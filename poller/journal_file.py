@@ -5,9 +5,10 @@ owner's data.
 """
 
 import sqlite3
-import struct
 from contextlib import suppress
 from pathlib import Path
+
+from readings.cut_file import find_cut
 
 VERSION = 1
 
@@ -48,8 +49,6 @@ _PAGE_BYTES = 1024
 """Every commit writes whole pages, and a group is one or two states: measured 6 kB written per state
 instead of the 14 kB of SQLite's own 4096. An SD card lives longer on it."""
 
-_MAGIC = b"SQLite format 3\0"
-_HEADER_BYTES = 100
 _BUSY_S = 2.0
 _WAL_LIMIT = 4_000_000
 
@@ -67,7 +66,8 @@ def open_file(path: Path) -> sqlite3.Connection:
         OSError: The same, of its folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _refuse_cut(path)
+    if cut := find_cut(path):
+        raise DamagedError(cut)
     connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
     try:
         _prepare(connection)
@@ -114,46 +114,3 @@ def _prepare(connection: sqlite3.Connection) -> None:
     if version == 0:
         connection.executescript(_SCHEMA)
     connection.execute(_MEMORY)
-
-
-def _refuse_cut(path: Path) -> None:
-    """SQLite reads what is missing at a file's end as zeros, and some zeros are valid rows.
-
-    A kill within a checkpoint leaves a short file too; then all that is
-    missing is still in the write-ahead log.
-
-    Raises:
-        DamagedError: Pages that the header counts are neither in the file nor in its log.
-    """
-    log = path.with_name(path.name + "-wal")
-    size = path.stat().st_size if path.exists() else 0
-    if size == 0 and not log.exists():
-        return
-    if size < _HEADER_BYTES:
-        # SQLite would begin anew in it, and delete the log.
-        raise DamagedError("the file ends in its header")
-    with path.open("rb") as file:
-        magic, page_bytes, pages = struct.unpack(">16sH10xI", file.read(32))
-    if magic != _MAGIC:
-        raise DamagedError("it is no SQLite file")
-    page_bytes = 65536 if page_bytes == 1 else page_bytes
-    missing = range(size // max(page_bytes, 1) + 1, pages + 1)
-    logged = _pages_in_log(log, page_bytes) if missing else set()
-    if not all(page in logged for page in missing):
-        raise DamagedError(f"the file ends after {size} of {pages * page_bytes} bytes")
-
-
-def _pages_in_log(log: Path, page_bytes: int) -> set[int]:
-    """The pages that committed transactions have in the log; a frame of an earlier round has another salt."""
-    content = log.read_bytes() if log.exists() else b""
-    salt = content[16:24]
-    committed: set[int] = set()
-    pending: set[int] = set()
-    for start in range(32, len(content) - page_bytes - 23, 24 + page_bytes):
-        page, ends_commit = struct.unpack_from(">II", content, start)
-        if content[start + 8 : start + 16] != salt:
-            break
-        pending.add(page)
-        if ends_commit:
-            committed |= pending
-    return committed

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import os
+import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -363,6 +365,57 @@ class TestFile:
         with pytest.raises(StoreError, match="version 2, it has 99"):
             Database(path)
         assert path.exists()
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> Path:
+    """The files of a store whose program was killed: groups in the file, and as many more in its log."""
+    folder = tmp_path_factory.mktemp("killed")
+    database = Database(folder / "data" / "store.sqlite")
+    store = Store(database)
+    store.commit([info(), journal(("a", 1, 400))], NOON_MS)
+    for first in range(1, 401, 20):
+        store.commit([state(seq) for seq in range(first, first + 20)], NOON_MS)
+        if first == 201:
+            database._connection.execute("PRAGMA wal_checkpoint(RESTART)")
+    shutil.copytree(folder / "data", folder / "copy")
+    database.close()
+    return folder / "copy"
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    part=st.sampled_from(["store.sqlite", "store.sqlite-wal"]),
+    where=st.one_of(st.integers(0, 5000), st.floats(0, 1)),
+)
+def test_cut_at_any_byte_it_has_all_earlier_groups_or_is_set_aside_and_asks_for_the_rest(
+    killed, tmp_path_factory, part, where
+):
+    folder = tmp_path_factory.mktemp("cut") / "data"
+    shutil.copytree(killed, folder)
+    (folder / "store.sqlite-shm").unlink()
+    victim = folder / part
+    size = victim.stat().st_size
+    os.truncate(victim, min(where, size) if isinstance(where, int) else round(size * where))
+    database = Database(folder / "store.sqlite")
+    asides = list(folder.glob("*.damaged-1"))
+    found = [seq for _, seq in rows(database)]
+    assert found == list(range(1, len(found) + 1))
+    assert len(found) % 20 == 0, "a group is there as a whole or not at all"
+    if part == "store.sqlite-wal":
+        assert len(found) >= 220
+        assert not asides
+    else:
+        assert found == ([] if asides else list(range(1, 401)))
+    store = Store(database)
+    store.commit([info(), journal(("a", 1, 400))], NOON_MS)
+    missing = sum(last - first + 1 for _, ranges in store.wanted().get(METER, ()) for first, last in ranges)
+    assert missing == 400 - len(found), "what was cut off is asked for"
+    store.commit([state(seq) for seq in range(1, 401)], NOON_MS)
+    assert sent_seconds(Outbox(database, boot="boot 1")) == list(range(1, 401))
+    assert list(folder.glob("*.damaged-1")) == asides, "a cut is seen before anything is written"
+    database.close()
+    shutil.rmtree(folder)
 
 
 STREAMS = ("a", "b")

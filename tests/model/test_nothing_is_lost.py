@@ -8,7 +8,7 @@ its time. Each rule of the protocol is switched off once, and the model finds ou
 import logging
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,16 +18,27 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from bridge import batch, gaps, group, outbox, pruning
-from bridge.asking import Asking
-from bridge.catchup import Known, note_list
+from bridge import batch, database, gaps, group, outbox, poster, pruning, rows
+from bridge.arrival import Arrival, RefusedMessage
+from bridge.asking import Asked, Asking
+from bridge.catchup import Known, note_list, see
 from bridge.outbox import Outbox
 from bridge.ranges import Range, minus, place_streams
+from bridge.remote_write.outcome import Outcome, Refused, RetryAfter, Sent
+from bridge.sample import to_samples
 from bridge.subscribe import Subscriber
-from poller import journal_rows, publish
-from readings.reading import DeviceKey, Kind
+from poller import journal_rows, journal_upkeep, publish
+from poller.journal import Row
+from poller.journal_upkeep import prune_age
+from poller.publish import Publisher
+from poller.recorder import Recorder
+from poller.walltime import WallTime
+from readings.broker import Delivery, Message, Session
+from readings.payload import StreamRange
+from readings.reading import DeviceKey, DeviceState, Kind
+from readings.topics import ProgramLeaf
 from tests.model import world
-from tests.model.world import DEVICES, BrokenPromiseError, World
+from tests.model.world import DEVICES, BrokenPromiseError, Receiver, Trouble, World
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - faster than a disk, and a unique folder is made in it
 
@@ -56,9 +67,9 @@ class History(RuleBasedStateMachine):
         self.world.now_s += seconds
         self.world.bridge.work()
 
-    @rule(batches=st.integers(1, 3))
-    def the_bridge_sends(self, batches):
-        self.world.bridge.send(batches)
+    @rule(seconds=st.sampled_from([0.0, 1, 20, 70, 200]))
+    def the_bridge_sends(self, seconds):
+        self.world.bridge.send(seconds)
 
     @rule(seconds=st.sampled_from([1, 12, 61]), rounds=st.integers(1, 4))
     def all_is_well_for_a_while(self, seconds, rounds):
@@ -95,7 +106,7 @@ class History(RuleBasedStateMachine):
     def the_bridge_is_killed(self, steps, is_sending):
         self.world.bridge.fuse.left = steps
         if is_sending:
-            self.world.bridge.send(2)
+            self.world.bridge.send(10)
         else:
             self.world.bridge.receive(5)
             self.world.bridge.work()
@@ -115,7 +126,7 @@ class History(RuleBasedStateMachine):
         self.world.move(20)
         self.world.bridge.work()
         self.world.bridge.fuse.left = steps
-        self.world.bridge.send(1)
+        self.world.bridge.send(10)
         self.world.bridge.kill()
         self.world.poll(DEVICES[device], has_value=True)
 
@@ -187,6 +198,48 @@ class History(RuleBasedStateMachine):
             self.world.may_be_late = True
             self.world.poller.clocks.error_ms = 0
         self.world.poller.clocks.synchronised = synchronised
+
+    @rule()
+    def the_poller_s_clock_is_wrong_for_a_moment(self):
+        """By months, so that nobody trusts it; the journal is looked after all the same."""
+        self.world.may_be_late = True
+        clocks = self.world.poller.clocks
+        right, clocks.synchronised, clocks.error_ms = (clocks.synchronised, clocks.error_ms), False, 10**10
+        self.world.now_s += 31
+        self.world.poller.work()
+        clocks.synchronised, clocks.error_ms = right
+
+    @rule(payload=st.sampled_from([b"nonsense", b"{}", b""]), times=st.integers(1, 20))
+    def somebody_publishes_what_is_no_state(self, payload, times):
+        for _ in range(times):
+            self.world.broker.take(Message("heating/meter/a/state", payload))
+
+    @rule(what=st.lists(st.sampled_from(Trouble), min_size=1, max_size=4))
+    def the_receiver_is_in_trouble(self, what):
+        self.world.receiver.troubles.extend(what)
+
+    @rule(is_up=st.booleans())
+    def the_receiver_goes_or_comes(self, is_up):
+        self.world.receiver.is_up = is_up
+
+    @rule(most=st.sampled_from([1, 2, 5, 2000]))
+    def the_receiver_takes_so_many_samples(self, most):
+        self.world.receiver.most = most
+
+    @rule()
+    def the_receiver_takes_nothing_that_it_has(self):
+        self.world.receiver.takes_no_repeats = True
+
+    @rule(device=st.integers(0, 2), place=st.integers(0, 4), is_poison=st.booleans())
+    def the_receiver_will_not_take_one_of_them(self, device, place, is_poison):
+        for number in range(5):
+            is_it = number == place
+            self.world.poll(
+                DEVICES[device],
+                has_value=True,
+                is_refused=is_it and not is_poison,
+                is_poison=is_it and is_poison,
+            )
 
     def teardown(self):
         try:
@@ -329,10 +382,167 @@ def forget_announcements_when_the_disk_is_full(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Subscriber, "_keep_announcements", lambda *_: None)
 
 
-FOUND_SOON = (never_ask, learn_nothing_from_lists, pass_unlisted_streams_by, send_the_future)
+def store_every_copy(patch: pytest.MonkeyPatch) -> None:
+    """One row per identity: here a state that comes again is stored again."""
+    patch.setattr(group._Stream, "has", lambda *_: False)
+    patch.setattr(database, "_TABLES", database._TABLES.replace("UNIQUE (stream, seq)", "CHECK (seq > 0)"))
+
+
+def acknowledge_on_any_connection(patch: pytest.MonkeyPatch) -> None:
+    """A late acknowledgement takes another message from the broker, which the bridge may not have yet."""
+
+    def late(session: Session, delivery: Delivery) -> None:
+        if session._client is not None:
+            session._client.ack(delivery.packet, delivery.qos)
+
+    patch.setattr(Session, "acknowledge", late)
+
+
+def acknowledge_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    commit = Subscriber._commit
+
+    def early(subscriber: Subscriber, messages: Sequence[tuple[Delivery, Arrival]]) -> None:
+        for delivery, _ in messages:
+            subscriber._acknowledge(delivery)
+        commit(subscriber, messages)
+
+    patch.setattr(Subscriber, "_commit", early)
+
+
+def leave_what_is_refused_unacknowledged(patch: pytest.MonkeyPatch) -> None:
+    commit = Subscriber._commit
+
+    def some(subscriber: Subscriber, messages: Sequence[tuple[Delivery, Arrival]]) -> None:
+        commit(subscriber, [one for one in messages if not isinstance(one[1], RefusedMessage)])
+
+    patch.setattr(Subscriber, "_commit", some)
+
+
+def want_only_what_is_listed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        group, "see", lambda known, came: replace(see(known, came), wanted=minus(known.wanted, came))
+    )
+
+
+def want_what_lies_below_the_first_of_a_list(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        group,
+        "note_list",
+        lambda known, listed, is_live: replace(note_list(known, listed, is_live=is_live), first=1),
+    )
+
+
+def ask_only_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Asked, "may_repeat", lambda asked, _: asked.left == 0)
+
+
+def publish_what_has_no_row(patch: pytest.MonkeyPatch) -> None:
+    shown = Recorder._only_shown
+
+    def numbered(recorder: Recorder, rows: Sequence[Row], clock: WallTime) -> tuple[DeviceState, ...]:
+        last = recorder._journal._last
+        return tuple(
+            replace(state, stream=recorder._journal.stream, seq=last.get(row.key, 0) + 1)
+            for state, row in zip(shown(recorder, rows, clock), rows, strict=True)
+        )
+
+    patch.setattr(Recorder, "_only_shown", numbered)
+
+
+def prune_the_journal_by_the_clock(patch: pytest.MonkeyPatch) -> None:
+    start, clocks = world.PollerHost.start, []
+
+    def remember(host: world.PollerHost) -> None:
+        clocks.append(host.clocks)
+        start(host)
+
+    patch.setattr(world.PollerHost, "start", remember)
+    patch.setattr(
+        journal_upkeep,
+        "prune_age",
+        lambda connection, _: prune_age(
+            connection, clocks[-1].read().wall_ms - round(world.JOURNAL_AGE_S * 1000)
+        ),
+    )
+
+
+def list_rows_without_a_time(patch: pytest.MonkeyPatch) -> None:
+    def every_row(connection: sqlite3.Connection, key: DeviceKey) -> tuple[StreamRange, ...]:
+        rows = connection.execute(
+            "SELECT stream.name, min(seq), max(seq) FROM state JOIN stream ON stream.id = state.stream"
+            " JOIN device ON device.id = state.device WHERE device.name = ? GROUP BY stream.id",
+            (key.name,),
+        )
+        return tuple(StreamRange(*row) for row in rows)
+
+    patch.setattr(journal_rows, "ranges", every_row)
+
+
+def announce_only_at_the_start(patch: pytest.MonkeyPatch) -> None:
+    def greet(publisher: Publisher) -> None:
+        publisher._say(publisher._own_topic(ProgramLeaf.AVAILABILITY), b"online")
+        for key in publisher._infos:
+            publisher._list(key)
+
+    patch.setattr(Publisher, "_greet", greet)
+
+
+def make_no_markers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(rows, "to_samples", lambda state, names, _: to_samples(state, names, None))
+
+
+def never_give_up_on_a_request(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(poster, "PATIENCE_S", 1e12)
+
+
+def hear(patch: pytest.MonkeyPatch, change: Callable[[Outcome], Outcome]) -> None:
+    """Let the sender take an answer for another one."""
+    post = Receiver.post
+    patch.setattr(Receiver, "post", lambda *arguments: change(post(*arguments)))
+
+
+def take_a_lost_answer_for_a_good_one(patch: pytest.MonkeyPatch) -> None:
+    hear(patch, lambda said: Sent() if isinstance(said, RetryAfter) and said.is_open else said)
+
+
+def drop_what_is_refused_and_all_that_goes_with_it(patch: pytest.MonkeyPatch) -> None:
+    hear(patch, lambda said: Sent() if isinstance(said, Refused) else said)
+
+
+def blame_samples_that_are_there_already(patch: pytest.MonkeyPatch) -> None:
+    hear(patch, lambda said: replace(said, is_repeat=False) if isinstance(said, Refused) else said)
+
+
+def come_back_at_once(patch: pytest.MonkeyPatch) -> None:
+    hear(patch, lambda said: replace(said, seconds=None) if isinstance(said, RetryAfter) else said)
+
+
+FOUND_SOON = (
+    never_ask,
+    learn_nothing_from_lists,
+    send_the_future,
+    store_every_copy,
+    acknowledge_before_the_commit,
+    leave_what_is_refused_unacknowledged,
+    announce_only_at_the_start,
+    take_a_lost_answer_for_a_good_one,
+    drop_what_is_refused_and_all_that_goes_with_it,
+)
 FOUND_LATER = (
+    pass_unlisted_streams_by,
+    acknowledge_on_any_connection,
     list_only_on_connect,
     give_a_number_twice,
+    want_only_what_is_listed,
+    want_what_lies_below_the_first_of_a_list,
+    ask_only_once,
+    publish_what_has_no_row,
+    prune_the_journal_by_the_clock,
+    list_rows_without_a_time,
+    make_no_markers,
+    never_give_up_on_a_request,
+    blame_samples_that_are_there_already,
+    come_back_at_once,
     never_want_again,
     never_give_up,
     mix_late_samples_with_others,

@@ -1,34 +1,41 @@
 """A small world for the real poller and the real bridge: only wires, disks and clocks are made up.
 
-The poller's recorder, publisher and journal and the bridge's subscriber, store,
-asker and outbox are the ones that run in a house, on real SQLite files. What is
-modelled is what lies between them and around them, with everything that it may
-do to them: it kills at any instant, loses what a disk had not written, restores
-a broker from an old file, and moves the clocks.
+The poller's recorder, publisher and journal, the bridge's subscriber, store,
+asker, outbox and sender, and the session of both are the ones that run in a
+house, on real SQLite files. What is modelled is what lies between them and
+around them, with everything that it may do to them: it kills at any instant,
+loses what a disk had not written, restores a broker from an old file, moves
+the clocks, and answers a request as receivers do.
 """
 
 import shutil
 import sqlite3
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from math import isnan
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import snappy
 
 from bridge.asker import Asker
-from bridge.batch import Batch
 from bridge.database import Database, Sql
 from bridge.inbox import Inbox
 from bridge.latest import Latest
 from bridge.outbox import Outbox
 from bridge.pruning import Limits as BridgeLimits
 from bridge.pruning import Pruning
+from bridge.quarantine import Quarantined
+from bridge.remote_write.outcome import Outcome, Refused, RetryAfter, Sent, TooLarge
+from bridge.remote_write.prometheus_pb2 import WriteRequest
 from bridge.sample import Sample, Series
+from bridge.sender import Sender
 from bridge.store import Store
 from bridge.subscribe import Subscriber, subscriptions
 from poller.assemble import Folded, Snapshot, new_tracker
@@ -40,10 +47,13 @@ from poller.profile import load_profile
 from poller.publish import Publisher, will
 from poller.recorder import Limits, Recorder
 from poller.walltime import ClockReading, WallTime
-from readings.broker import Delivery, Message
+from readings.broker import Delivery, Message, Session
+from readings.errors import PayloadError
 from readings.health import BRIDGE_HEALTH, POLLER_HEALTH, Tally
+from readings.payload import decode_journal, decode_state
 from readings.reading import DeviceKey, DeviceState, Kind
 from readings.release import RELEASED_MS
+from readings.settings import MqttSettings
 from readings.topics import Topics
 
 TOPICS = Topics("heating")
@@ -61,9 +71,17 @@ BEGIN_MS = RELEASED_MS + 86_400_000
 QUEUE = 12
 """What the broker keeps for a bridge that is away; more overflows."""
 
+MOST_IN_FLIGHT = 60
+"""What the broker sends before it waits for acknowledgements."""
+
+ON_THE_WIRE = 3
+"""Messages that the broker has sent and the bridge not yet received."""
+
 JOURNAL_AGE_S = 3000.0
 UNFLUSHED_S = 30.0
 """What a receiver took so shortly before a power cut may be gone with it."""
+
+ANSWER_S = 0.01
 
 
 class Killed(BaseException):
@@ -170,24 +188,43 @@ class Clocks:
         )
 
 
-class Wire:
-    """One program's connection to the broker; it may be cut, and then what it carried is gone."""
+@dataclass
+class Client:
+    """What paho's client is to a session: it takes messages and acknowledgements, and dies with its connection."""
 
-    def __init__(self, fuse: Fuse) -> None:
-        self.is_connected = False
-        self.connection = 0
-        self.up: deque[Message] = deque()
-        self.fuse = fuse
+    fuse: Fuse
+    hear_ack: Callable[[int], None]
+    up: deque[Message] = field(default_factory=deque)
+    rc: int = 0
 
-    def publish(self, message: Message) -> bool:
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> "Client":
         self.fuse.burn()
-        if self.is_connected:
-            self.up.append(message)
-        return self.is_connected
+        self.up.append(Message(topic, payload, retain, qos))
+        return self
+
+    def ack(self, packet: int, qos: int) -> None:
+        self.fuse.burn()
+        self.hear_ack(packet)
+
+
+class Wire(Session):
+    """The real session on connections that are made up; one may be cut, and then what it carried is gone."""
+
+    def __init__(self, fuse: Fuse, hear_ack: Callable[[int], None] = lambda _: None) -> None:
+        super().__init__(MqttSettings(), client_id="", clean=False, jitter=lambda: 0.0)
+        self._fuse = fuse
+        self._hear_ack = hear_ack
+
+    @property
+    def up(self) -> deque[Message]:
+        return deque() if self._client is None else self._client.up
+
+    def accept(self) -> None:
+        self._connection += 1
+        self._client = Client(self._fuse, self._hear_ack)
 
     def cut(self) -> None:
-        self.is_connected = False
-        self.up.clear()
+        self._client = None
 
 
 class PollerHost:
@@ -202,6 +239,7 @@ class PollerHost:
         self.wire = Wire(self.fuse)
         self.journal: ModelJournal | None = None
         self.ever: dict[tuple[str, str, int], tuple[int | None, float | None]] = {}
+        self.was_cut = False
 
     def start(self) -> None:
         self.runs += 1
@@ -250,6 +288,7 @@ class PollerHost:
             found = connection.execute(
                 "SELECT device.name, stream.name, seq, time_ms, payload FROM state"
                 " JOIN device ON device.id = state.device JOIN stream ON stream.id = state.stream"
+                " ORDER BY stream.id, seq"
             ).fetchall()
         connection.close()
         return {
@@ -268,6 +307,7 @@ class PollerHost:
         self.wire.cut()
 
     def cut_power(self, lost: int) -> None:
+        self.was_cut = True
         self.kill()
         self.disk.lose(lost)
         self.boot += 1
@@ -316,8 +356,7 @@ class Broker:
 
     def connect(self, wire: Wire) -> None:
         if self.is_up and not wire.is_connected:
-            wire.connection += 1
-            wire.is_connected = True
+            wire.accept()
 
     def restart(self, age: int | None) -> None:
         """Die, and find an older memory; `None` is that it kept everything."""
@@ -375,6 +414,71 @@ class Nobody(Latest):
     """Who shows the latest values is not at stake here."""
 
 
+class Stepper:
+    """Runs the sender in its own thread, which moves only while the world waits for it: `step` gives it some time."""
+
+    def __init__(self, world: "World", run: Callable[[], None]) -> None:
+        self._world = world
+        self._run = run
+        self._its_turn, self._our_turn = threading.Semaphore(0), threading.Semaphore(0)
+        self._until_s = 0.0
+        self._must_die = False
+        self._is_over = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._body, daemon=True)
+        self._thread.start()
+
+    def step(self, seconds: float) -> None:
+        """Let it work until it would have to wait for longer."""
+        self._until_s = self._world.now_s + seconds
+        self._give_turn()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def end(self) -> None:
+        self._must_die = True
+        self._give_turn()
+        self._thread.join(10)
+
+    # What the sender calls
+
+    def breathe(self) -> None:
+        """The sender's time may be over."""
+        if self._world.now_s > self._until_s:
+            self._pause()
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        due_s = self._world.now_s + seconds
+        while not event.is_set() and self._world.now_s < due_s:
+            if due_s > self._until_s:
+                self._pause()
+            else:
+                self._world.now_s = due_s
+        return event.is_set()
+
+    def _give_turn(self) -> None:
+        if not self._is_over:
+            self._its_turn.release()
+            self._our_turn.acquire()
+
+    def _pause(self) -> None:
+        self._our_turn.release()
+        self._its_turn.acquire()
+        if self._must_die:
+            raise Killed
+
+    def _body(self) -> None:
+        self._its_turn.acquire()
+        try:
+            if not self._must_die:
+                self._run()
+        except BaseException as error:  # noqa: BLE001 - a broken promise is for the world to hear of, a death too
+            self._error = None if self._must_die else error
+        self._is_over = True
+        self._our_turn.release()
+
+
 class BridgeHost:
     """The machine that the bridge runs on."""
 
@@ -382,35 +486,49 @@ class BridgeHost:
         self.world = world
         self.disk = Disk(folder / "store.sqlite")
         self.fuse = Fuse()
-        self.wire = Wire(self.fuse)
+        self.wire = Wire(self.fuse, self.acknowledged)
         self.boot = 1
         self.database: ModelDatabase | None = None
+        self.tally = Tally(BRIDGE_HEALTH)
+        self.on_wire: deque[Delivery] = deque()
         self.unacknowledged: dict[int, tuple[str, bytes, bool]] = {}
         self.packet = 0
+        self.was_killed = False
+        self.lowest: dict[tuple[str, str], int] = {}
 
     @property
     def is_connected(self) -> bool:
         return self.wire.is_connected
 
     def start(self) -> None:
-        self.wire = Wire(self.fuse)
+        self.wire = Wire(self.fuse, self.acknowledged)
         database = self.database = ModelDatabase(self.disk, self.fuse)
         self.store = Store(database)
         self.outbox = Outbox(database, boot=f"boot {self.boot}")
         self.inbox = ModelInbox(self.world)
-        tally = Tally(BRIDGE_HEALTH)
+        self.sender = Sender(
+            self.outbox,
+            self.world.receiver,
+            labels={},
+            tally=self.tally,
+            wall_ms=lambda: self.world.now_ms,
+            monotonic=lambda: self.world.now_s,
+            jitter=lambda: 0.5,
+            wait=lambda event, seconds: self.stepper.wait(event, seconds),  # noqa: PLW0108 - it is made below
+        )
+        self.stepper = Stepper(self.world, self.sender.run)
         self.subscriber = Subscriber(
             self.inbox,
             self.store,
             Pruning(database, BridgeLimits(age_ms=6 * 86_400_000, bytes=10**9), boot=f"boot {self.boot}"),
             topics=TOPICS,
             audience=Nobody(),
-            acknowledge=self.acknowledge,
-            on_stored=lambda: None,
-            tally=tally,
+            acknowledge=self.wire.acknowledge,
+            on_stored=self.sender.wake,
+            tally=self.tally,
             wall_ms=lambda: self.world.now_ms,
             monotonic=lambda: self.world.now_s,
-            asker=Asker(self.store, self.wire, topics=TOPICS, tally=tally),  # type: ignore[arg-type]
+            asker=Asker(self.store, self.wire, topics=TOPICS, tally=self.tally),
         )
 
     def connect(self) -> None:
@@ -429,22 +547,61 @@ class BridgeHost:
             if topic.rsplit("/", 1)[1] in leaves and "/bridge/" not in topic
         )
 
-    def receive(self, most: int) -> None:
-        """The broker delivers so many messages."""
-        memory = self.world.broker.memory
-        for _ in range(most):
+    def receive(self, most: int) -> int:
+        """So many messages arrive; some more are on their way then. How many arrived."""
+        queue = self.world.broker.memory.queue
+        for number in range(most):
             if self.database is None or not self.is_connected:
-                return
-            if not memory.queue:
-                return
-            self.packet += 1
-            topic, payload, is_retained = self.unacknowledged[self.packet] = memory.queue.popleft()
-            self.inbox.put(Delivery(topic, payload, is_retained, self.wire.connection, self.packet, 1))
+                return number
+            while queue and len(self.on_wire) <= ON_THE_WIRE and len(self.unacknowledged) < MOST_IN_FLIGHT:
+                self.packet += 1
+                topic, payload, is_retained = self.unacknowledged[self.packet] = queue.popleft()
+                self.on_wire.append(
+                    Delivery(topic, payload, is_retained, self.wire.connection, self.packet, 1)
+                )
+            if not self.on_wire:
+                return number
+            delivery = self.on_wire.popleft()
+            self._note(delivery)
+            self.inbox.put(delivery)
+        return most
 
-    def acknowledge(self, delivery: Delivery) -> None:
-        self.fuse.burn()
-        if self.is_connected and delivery.connection == self.wire.connection:
-            self.unacknowledged.pop(delivery.packet, None)
+    def _note(self, delivery: Delivery) -> None:
+        """The lowest number of each stream that the bridge was ever told of."""
+        _, _, device, leaf = delivery.topic.split("/") if delivery.topic.count("/") == 3 else [""] * 4
+        told: list[tuple[str, int]] = []
+        if leaf == "journal":
+            told = [(one.stream, one.first) for one in decode_journal(delivery.payload)]
+        elif (state := state_of(delivery.topic, delivery.payload)) is not None:
+            told = [(state.stream, state.seq or 1)]
+        for stream, number in told:
+            self.lowest[device, stream] = min(number, self.lowest.get((device, stream), number))
+
+    def acknowledged(self, packet: int) -> None:
+        """The broker hears of it, and forgets the message: the bridge must have it, or a full disk."""
+        message = self.unacknowledged.pop(packet, None)
+        state = None if message is None else state_of(message[0], message[1])
+        if state is None or self.disk.is_full:
+            return
+        device = message[0].split("/")[2]
+        if (device, state.stream, state.seq) not in self.had({(device, state.stream)}):
+            raise BrokenPromiseError(
+                f"{device} {state.stream} {state.seq} was acknowledged and is not in the store"
+            )
+
+    def had(self, streams: set[tuple[str, str]]) -> set[tuple[str, str, int]]:
+        """The identities of these streams that the store counts as had."""
+        with self.database.transaction() as sql:
+            rows = sql.execute(
+                "SELECT device.name, stream.name, had.first, had.last FROM had"
+                " JOIN stream ON stream.id = had.stream JOIN device ON device.id = stream.device"
+            ).fetchall()
+        return {
+            (device, stream, seq)
+            for device, stream, first, last in rows
+            if (device, stream) in streams
+            for seq in range(first, last + 1)
+        }
 
     def work(self) -> None:
         """Rounds of the store's thread until nothing waits; it may be killed in one."""
@@ -459,41 +616,20 @@ class BridgeHost:
         except Killed:
             self.kill()
 
-    def send(self, most: int) -> None:
-        """The sender's work with a receiver that is there."""
-        for _ in range(most):
-            if self.database is None:
-                return
-            try:
-                self.outbox.unpark(self.world.now_ms, self.world.now_s)
-                batch = self.outbox.begin(self.world.now_ms, self.world.now_s)
-                if batch is None:
-                    return
-                self._deliver(batch)
-            except Killed:
-                self.kill()
-            except Exception as error:  # the store's trouble, as the sender sees it
-                if "full" not in str(error):
-                    raise
-                return
-
-    def _deliver(self, batch: Batch) -> None:
-        if not batch.pieces:
-            self.outbox.settle_first(batch, self.world.now_s)
-        while batch.pieces:
-            piece = batch.pieces[0]
-            self.fuse.burn()
-            self.world.receiver.take(batch.samples[piece.begin : piece.end], self.world.now_s)
-            self.fuse.burn()
-            commits = self.database.commits
-            try:
-                batch = self.outbox.settle_first(batch, self.world.now_s)
-            finally:
-                self.world.receiver.has_answered = self.database.commits > commits
+    def send(self, seconds: float) -> None:
+        """The sender's work for so long; it may be killed in it."""
+        if self.database is None:
+            return
+        try:
+            self.stepper.step(seconds)
+        except Killed:
+            self.kill()
 
     def kill(self) -> None:
         self.fuse.left = None
         if self.database is not None:
+            self.was_killed = True
+            self.stepper.end()
             self.database.close()
         self.database = None
         self.leave()
@@ -501,6 +637,7 @@ class BridgeHost:
     def leave(self) -> None:
         """The connection ends: what it had not acknowledged comes again on the next one."""
         self.wire.cut()
+        self.on_wire.clear()
         if self.unacknowledged:
             self.world.broker.memory.queue.extendleft(reversed(self.unacknowledged.values()))
             self.unacknowledged.clear()
@@ -513,31 +650,131 @@ class BridgeHost:
         self.world.receiver.lose()
 
 
+def state_of(topic: str, payload: bytes) -> DeviceState | None:
+    """The state that a message brings, if it is one to be stored."""
+    if not topic.endswith(("/state", "/history")):
+        return None
+    try:
+        state = decode_state(payload)
+    except PayloadError:
+        return None
+    return None if state.seq is None or state.time_ms is None else state
+
+
 # The receiver
 
 
+class Trouble(Enum):
+    """What a receiver may do to one request; it has taken the samples where it says so."""
+
+    FAILS = auto()
+    HANGS_UP = auto()
+    ANSWER_IS_LOST = auto()  # taken
+    TURNS_AWAY = auto()
+    DIES = auto()
+    DIES_AFTER = auto()  # taken
+
+
 class Receiver:
-    """Prometheus, with more to say about what it gets."""
+    """Prometheus with an out-of-order window, and with more to say about what it gets."""
 
     def __init__(self, world: "World") -> None:
         self.world = world
+        self.is_up = True
+        self.troubles: deque[Trouble] = deque()
+        self.most = 2000
+        self.takes_no_repeats = False
+        self.refused: set[float] = set()
+        self.poison: set[float] = set()
         self.series: dict[Series, dict[int, float]] = {}
         self.recent: list[tuple[float, Sequence[Sample]]] = []
-        self.open: tuple[Sample, ...] | None = None
-        self.has_answered = True
+        self.last: tuple[bytes, ModelDatabase, int] | None = None
+        self.is_known = True
+        self.busy_until: tuple[object, float] = (None, 0.0)
+        self.has_failed_at_samples = False
 
-    def take(self, samples: Sequence[Sample], now_s: float) -> None:
-        if not self.has_answered and self.open is not None and _bits(samples) != _bits(self.open):
+    # What the sender calls
+
+    def post(self, body: bytes, timeout_s: float) -> Outcome:
+        bridge = self.world.bridge
+        bridge.stepper.breathe()
+        bridge.fuse.burn()
+        self.world.now_s += ANSWER_S
+        samples = decode_request(body)
+        outcome = self._answer(body, samples) if samples else self._answer_probe()
+        bridge.fuse.burn()
+        return outcome
+
+    def late_window(self, timeout_s: float) -> str | None:
+        return None
+
+    def newest_ms(self, timeout_s: float) -> int | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+    def _answer_probe(self) -> Outcome:
+        return Sent() if self.is_up else RetryAfter("cannot reach it")
+
+    def _answer(self, body: bytes, samples: Sequence[Sample]) -> Outcome:
+        stepper, until_s = self.busy_until
+        if stepper is self.world.bridge.stepper and self.world.now_s < until_s:
+            raise BrokenPromiseError("a request came before the time that the receiver had asked for")
+        if not self.is_up:
+            return RetryAfter("cannot reach it")
+        trouble = self.troubles.popleft() if self.troubles else None
+        if trouble is Trouble.TURNS_AWAY:
+            self.busy_until = (self.world.bridge.stepper, self.world.now_s + 7.0)
+            return RetryAfter("429", seconds=7.0)
+        if len(samples) > self.most:
+            return TooLarge("413")
+        self._look(body, samples)
+        self.is_up = trouble not in {Trouble.DIES, Trouble.DIES_AFTER}
+        if trouble in {Trouble.FAILS, Trouble.HANGS_UP, Trouble.DIES}:
+            return RetryAfter("no answer", is_open=True, is_failure=True)
+        outcome = self._judge(samples)
+        if trouble in {Trouble.ANSWER_IS_LOST, Trouble.DIES_AFTER}:
+            return RetryAfter("no answer", is_open=True, is_failure=True)
+        return outcome
+
+    def _judge(self, samples: Sequence[Sample]) -> Outcome:
+        """Take them all, or none."""
+        values = {one.value for one in samples}
+        if values & self.refused:
+            self.is_known = True
+            return Refused("400: out of bounds")
+        if values & self.poison:
+            self.has_failed_at_samples = self.is_known = True
+            self.world.may_be_late = True
+            return RetryAfter("500", is_open=True, is_failure=True)
+        is_strict = self.takes_no_repeats and not (self.world.was_cut or self.has_failed_at_samples)
+        if is_strict and any(one.timestamp_ms in self.series.get(one.series, {}) for one in samples):
+            return Refused("400: duplicate sample for timestamp", is_repeat=True)
+        self._take(samples)
+        return Sent()
+
+    def _look(self, body: bytes, samples: Sequence[Sample]) -> None:
+        """Whether this request may come after the last one, and at all."""
+        database = self.world.bridge.database
+        is_same = self.last is not None and self.last[0] == body
+        was_settled = self.last is None or self.last[1].commits > self.last[2]
+        if not (self.is_known or was_settled or is_same or self.has_failed_at_samples):
             raise BrokenPromiseError("a request whose outcome was unknown was followed by another one")
-        self.open, self.has_answered = tuple(samples), False
+        self.last, self.is_known = (body, database, database.commits), False
         newest = {series: max(values) for series, values in self.series.items()}
         lanes = set()
+        within: set[tuple[Series, int]] = set()
         for one in samples:
-            is_repeat = self.series.get(one.series, {}).get(one.timestamp_ms, 0.0) is not None and (
-                one.timestamp_ms in self.series.get(one.series, {})
-            )
-            if is_repeat and not _same(self.series[one.series][one.timestamp_ms], one.value):
+            there = self.series.get(one.series, {})
+            is_repeat = one.timestamp_ms in there
+            if is_repeat and not _same(there[one.timestamp_ms], one.value):
                 raise BrokenPromiseError(f"{one} has another value already")
+            if (one.series, one.timestamp_ms) in within:
+                raise BrokenPromiseError(f"{one} stands in one request twice")
+            within.add((one.series, one.timestamp_ms))
+            if is_repeat and not (is_same or self.world.was_cut or self.has_failed_at_samples):
+                raise BrokenPromiseError(f"{one} comes again for no reason")
             if one.timestamp_ms > self.world.now_ms + 60_000:
                 raise BrokenPromiseError(f"{one} lies ahead of the receiver's clock")
             is_late = one.series in newest and one.timestamp_ms <= newest[one.series]
@@ -545,31 +782,42 @@ class Receiver:
             if is_late and not is_repeat and not self.world.may_be_late:
                 raise BrokenPromiseError(f"{one} comes late for no reason")
             newest[one.series] = max(newest.get(one.series, 0), one.timestamp_ms)
-        if lanes == {True, False} and not self.world.was_cut:
+        is_disturbed = self.world.was_cut or self.has_failed_at_samples or self.refused
+        if lanes == {True, False} and not is_disturbed:
             raise BrokenPromiseError("late samples share a request with others")
+
+    def _take(self, samples: Sequence[Sample]) -> None:
         for one in samples:
             self.series.setdefault(one.series, {})[one.timestamp_ms] = one.value
+        now_s = self.world.now_s
         self.recent = [(at, some) for at, some in self.recent if now_s - at < UNFLUSHED_S]
         self.recent.append((now_s, samples))
 
     def lose(self) -> None:
         """A power cut takes what was not on the disk yet."""
         self.world.was_cut = True
-        self.open, self.has_answered = None, True
+        self.last, self.is_known = None, True
         for at, samples in self.recent:
             if self.world.now_s - at < UNFLUSHED_S:
                 for one in samples:
-                    self.series[one.series].pop(one.timestamp_ms, None)
+                    self.series.get(one.series, {}).pop(one.timestamp_ms, None)
         self.series = {series: values for series, values in self.series.items() if values}
         self.recent.clear()
 
 
+def decode_request(body: bytes) -> list[Sample]:
+    """The samples of a request, in the order of their times, as a receiver looks at them one by one."""
+    request = WriteRequest.FromString(snappy.uncompress(body))
+    return [
+        Sample(series, sample.value, sample.timestamp)
+        for one in request.timeseries
+        for series in [Series("", tuple((label.name, label.value) for label in one.labels))]
+        for sample in one.samples
+    ]
+
+
 def _same(one: float, other: float) -> bool:
     return one == other or (isnan(one) and isnan(other))
-
-
-def _bits(samples: Sequence[Sample]) -> list[Any]:
-    return [(one.series, one.timestamp_ms, None if isnan(one.value) else one.value) for one in samples]
 
 
 # All of it
@@ -606,8 +854,15 @@ class World:
         self.poller.wire.cut()
         self.bridge.leave()
 
-    def poll(self, device: Device, *, has_value: bool) -> None:
+    def poll(
+        self, device: Device, *, has_value: bool, is_refused: bool = False, is_poison: bool = False
+    ) -> None:
+        """A device is polled; the receiver may be going to refuse the reading, or to fail at it for ever."""
         self.value += 1
+        if is_refused:
+            self.receiver.refused.add(float(self.value))
+        if is_poison:
+            self.receiver.poison.add(float(self.value))
         self.now_s += 1
         if self.poller.journal is not None:
             taken = self.now_s - self.poller.clocks.booted_s
@@ -623,16 +878,22 @@ class World:
         self.now_s += seconds
         self.connect()
         self.poller.work()
-        self.move(1000)
+        for _ in range(20):
+            self.broker.up_from_poller(self.poller.wire, 1000)
+            if not self.bridge.receive(1000) and not self.poller.wire.up:
+                break
+            self.bridge.work()
         self.bridge.work()
-        self.bridge.send(20)
+        self.bridge.send(seconds)
 
     def heal(self) -> None:
         """Everything is up again and left in peace until nothing is missing, as long as it takes."""
         self.poller.fuse.left = self.bridge.fuse.left = None
         self.poller.disk.is_full = self.bridge.disk.is_full = False
         self.poller.clocks.synchronised, self.poller.clocks.error_ms = True, 0
-        self.broker.is_up = True
+        self.broker.is_up = self.receiver.is_up = True
+        self.receiver.troubles.clear()
+        self.receiver.most = 2000
         if self.poller.journal is None:
             self.poller.start()
         if self.bridge.database is None:
@@ -642,19 +903,33 @@ class World:
                 self.round(seconds)
                 if seconds > 1 and self.is_quiet() and not self.find_lost():
                     return
+                if self.receiver.poison:
+                    # Only what passes beside it tells a guilty sample from a receiver that is ill.
+                    self.poll(DEVICES[0], has_value=True)
 
     def is_quiet(self) -> bool:
         backlog = self.bridge.store.backlog().values()
         return not any(one.waiting or one.missing for one in backlog)
 
     def find_lost(self) -> list[tuple[str, str, int]]:
-        """Rows of the journal that are not with the receiver."""
+        """Rows of the journal that are neither with the receiver nor, refused, in quarantine."""
         stored = self.stored()
+        guilty = self.receiver.refused | self.receiver.poison
+        kept = {(one.device, one.stream, one.seq) for one in self.quarantined()}
         return [
             identity
             for identity, (time_ms, value) in self.poller.rows().items()
-            if time_ms is not None and value is not None and stored.get((identity[0], time_ms)) != value
+            if time_ms is not None
+            and value is not None
+            and (
+                (f"meter/{identity[0]}", *identity[1:]) not in kept
+                if value in guilty
+                else stored.get((identity[0], time_ms)) != value
+            )
         ]
+
+    def quarantined(self) -> tuple[Quarantined, ...]:
+        return self.bridge.outbox.quarantine.entries()
 
     def stored(self) -> dict[tuple[str, int], float]:
         return {
@@ -664,7 +939,7 @@ class World:
         }
 
     def check(self) -> None:
-        """Rows of the journal ⊆ samples stored, every sample has its row, and nothing is thought to be missing."""
+        """What is promised, and that the programs' own figures say so."""
         if lost := self.find_lost():
             raise BrokenPromiseError(f"lost: {lost[:5]} of {len(lost)}; {self.bridge.store.backlog()}")
         rows = {(device, time_ms): value for (device, _, _), (time_ms, value) in self.poller.ever.items()}
@@ -674,6 +949,68 @@ class World:
                 raise BrokenPromiseError(f"{device} has {value} at {time_ms}, its row says {row}")
         if not self.is_quiet():
             raise BrokenPromiseError(f"left: {self.bridge.store.backlog()}")
+        self._check_quarantine()
+        self._check_markers()
+        self._check_journal()
+        self._check_given_up()
+        self._check_counts()
+
+    def _check_quarantine(self) -> None:
+        """Nobody innocent is there, but where a batch was split while answers got lost, or was sent once more."""
+        guilty = self.receiver.refused | self.receiver.poison
+        entries = self.quarantined()
+        innocent = [one for one in entries if one.sample.value not in guilty]
+        if innocent:
+            raise BrokenPromiseError(f"innocent in quarantine: {innocent[:3]}")
+
+    def _check_markers(self) -> None:
+        """A series ends where its field turned from a number to null."""
+        if self.poller.was_cut:
+            return  # the bridge may have rows between these that the journal lost
+        stored = self.stored()
+        before: dict[str, float | None] = {}
+        for (device, stream, seq), (time_ms, value) in self.poller.rows().items():
+            if value is None and before.get(device) is not None and time_ms is not None:
+                marker = stored.get((device, time_ms))
+                if marker is None or not isnan(marker):
+                    raise BrokenPromiseError(f"{device} {stream} {seq} ends a series and has no marker")
+            before[device] = value
+
+    def _check_journal(self) -> None:
+        """Nothing left it but by its age, which counts back from the newest time that it holds."""
+        if self.poller.was_cut:
+            return
+        there = self.poller.rows()
+        newest = max((time_ms for time_ms, _ in self.poller.ever.values() if time_ms is not None), default=0)
+        for identity, (time_ms, _) in self.poller.ever.items():
+            if identity not in there and time_ms is not None and time_ms > newest - JOURNAL_AGE_S * 1000:
+                raise BrokenPromiseError(f"{identity} left the journal early")
+
+    def _check_given_up(self) -> None:
+        """What was never told of is not lost; so says the one figure."""
+        with self.bridge.database.transaction() as sql:
+            streams = sql.execute(
+                "SELECT device.name, stream.name, first, last FROM stream JOIN device ON device.id = stream.device"
+            ).fetchall()
+        had = self.bridge.had({(device, stream) for device, stream, _, _ in streams})
+        for device, stream, first, last in streams:
+            for seq in range(first or 1, last + 1):
+                if (device, stream, seq) not in had and seq < self.bridge.lowest.get((device, stream), 1):
+                    raise BrokenPromiseError(f"{device} {stream} {seq} is given up and was never told of")
+
+    def _check_counts(self) -> None:
+        """Its own counts say what is there; a kill between an act and its count may leave one out."""
+        if self.was_cut or self.receiver.has_failed_at_samples:
+            return
+        stored = sum(
+            self.bridge.tally.value("bridge_states_stored_total", device=one.key.name) for one in DEVICES
+        )
+        sent = self.bridge.tally.value("bridge_samples_sent_total")
+        taken = len(self.stored())
+        if stored > len(self.poller.ever):
+            raise BrokenPromiseError(f"{stored} states are counted, {len(self.poller.ever)} ever were")
+        if sent > taken or (sent < taken and not self.bridge.was_killed):
+            raise BrokenPromiseError(f"{sent} samples are counted, the receiver has {taken}")
 
     def close(self) -> None:
         self.poller.kill()
