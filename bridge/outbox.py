@@ -190,14 +190,15 @@ class Outbox:
         return tuple(decode_info(payload) for _, payload in rows)
 
     def _catch_up_with_file(self, sql: Sql) -> None:
-        """When the file is new to us, see whether it is from before a start of this host."""
+        """See whether the file is from before a start of this host, and forget what was known of another file."""
+        # Each time: the transaction in which it was noted may have failed.
+        notice_reboot(sql, self._boot)
         if self._generation == self._database.generation:
             return
         self._generation = self._database.generation
         self._rows = Rows()
         self._waiting = Waiting(self._rows)
         self._parked.clear()
-        notice_reboot(sql, self._boot)
 
     def _next(self, sql: Sql, now_ms: int, now_s: float, limit: int) -> Batch | None:
         devices = sql.execute(

@@ -175,6 +175,19 @@ def test_after_a_reboot_what_was_sent_just_before_is_sent_again_whoever_looks_at
     assert sent_seconds(Outbox(database, boot="boot 2"), 30.0) == [1, 2]
 
 
+def test_a_start_on_a_full_disk_is_taken_for_no_reboot(store, database, outbox):
+    store.commit(ready(2), NOON_MS)
+    with database.transaction() as sql:
+        sql.execute("CREATE TRIGGER full BEFORE INSERT ON batch BEGIN SELECT raise(ABORT, 'disk full'); END")
+    with pytest.raises(StoreError, match="disk full"):
+        outbox.begin(NOON_MS + DAY_MS, 0.0)
+    with database.transaction() as sql:
+        sql.execute("DROP TRIGGER full")
+    assert sent_seconds(outbox, 1.0) == [1, 2]
+    Pruning(database, Limits(6 * DAY_MS, 10**9), boot="boot 1").run(now_ms=NOON_MS, now_s=30.0)
+    assert sent_seconds(outbox, 30.0) == []
+
+
 def test_the_backlog_counts_what_is_parked_and_what_is_refused(store, outbox):
     store.commit([*ready(1), state(2, time_ms=NOON_MS + 3 * DAY_MS), journal(("a", 1, 2))], NOON_MS)
     outbox.begin(NOON_MS, 0.0)

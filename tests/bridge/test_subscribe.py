@@ -236,6 +236,20 @@ class TestInbox:
         reader.join(5)
         assert not reader.is_alive()
 
+    @pytest.mark.parametrize(("payload", "most"), [(b"1", 5000), (b"1" * 10_000, 800)])
+    def test_it_holds_5000_messages_or_8_mb(self, payload, most):
+        inbox = Inbox()
+        reader = threading.Thread(
+            target=lambda: [inbox.put(delivery("meter/wp/state", payload)) for _ in range(most + 1)]
+        )
+        reader.start()
+        wait_until(lambda: len(inbox._waiting) == most)
+        reader.join(0.05)
+        assert reader.is_alive()
+        assert len(inbox._waiting) == most
+        inbox.close()
+        reader.join(5)
+
     def test_a_message_larger_than_the_bound_is_let_in_alone(self):
         inbox = Inbox(size=5)
         inbox.put(delivery("meter/wp/state", b"0123456789"))

@@ -29,6 +29,7 @@ from bridge.database import Database, Sql
 from bridge.inbox import Inbox
 from bridge.latest import Latest
 from bridge.outbox import Outbox
+from bridge.poster import PATIENCE_S
 from bridge.pruning import Limits as BridgeLimits
 from bridge.pruning import Pruning
 from bridge.quarantine import Quarantined
@@ -57,6 +58,7 @@ from readings.settings import MqttSettings
 from readings.topics import Topics
 
 TOPICS = Topics("heating")
+SETTINGS = MqttSettings()
 PROFILE = load_profile("wago-879")
 FIELD = "power_total_kw"
 DEVICES = tuple(
@@ -71,7 +73,7 @@ BEGIN_MS = RELEASED_MS + 86_400_000
 QUEUE = 12
 """What the broker keeps for a bridge that is away; more overflows."""
 
-MOST_IN_FLIGHT = 60
+MOST_IN_FLIGHT = 20
 """What the broker sends before it waits for acknowledgements."""
 
 ON_THE_WIRE = 3
@@ -211,7 +213,7 @@ class Wire(Session):
     """The real session on connections that are made up; one may be cut, and then what it carried is gone."""
 
     def __init__(self, fuse: Fuse, hear_ack: Callable[[int], None] = lambda _: None) -> None:
-        super().__init__(MqttSettings(), client_id="", clean=False, jitter=lambda: 0.0)
+        super().__init__(SETTINGS, client_id="", clean=False, jitter=lambda: 0.0)
         self._fuse = fuse
         self._hear_ack = hear_ack
 
@@ -240,6 +242,7 @@ class PollerHost:
         self.journal: ModelJournal | None = None
         self.ever: dict[tuple[str, str, int], tuple[int | None, float | None]] = {}
         self.was_cut = False
+        self._seen: tuple[tuple[int, int], ...] = ()
 
     def start(self) -> None:
         self.runs += 1
@@ -271,6 +274,13 @@ class PollerHost:
 
     def look(self) -> None:
         """Every row that ever was, and that none changes; a power cut may take back that it got its time."""
+        log = self.disk.path.with_name(self.disk.path.name + "-wal")
+        seen = tuple(
+            (one.stat().st_mtime_ns, one.stat().st_size) for one in (self.disk.path, log) if one.exists()
+        )
+        if seen == self._seen:
+            return
+        self._seen = seen
         for (device, stream, seq), row in self.rows().items():
             before = self.ever.setdefault((device, stream, seq), row)
             is_given_twice = None not in {before[0], row[0]} and before[0] != row[0]
@@ -422,6 +432,7 @@ class Stepper:
         self._run = run
         self._its_turn, self._our_turn = threading.Semaphore(0), threading.Semaphore(0)
         self._until_s = 0.0
+        self._rest: tuple[threading.Event, float] | None = None
         self._must_die = False
         self._is_over = False
         self._error: BaseException | None = None
@@ -431,6 +442,8 @@ class Stepper:
     def step(self, seconds: float) -> None:
         """Let it work until it would have to wait for longer."""
         self._until_s = self._world.now_s + seconds
+        if self._rest is not None and not self._rest[0].is_set() and self._rest[1] > self._until_s:
+            return  # it would only look at the clock
         self._give_turn()
         if self._error is not None:
             error, self._error = self._error, None
@@ -452,7 +465,9 @@ class Stepper:
         due_s = self._world.now_s + seconds
         while not event.is_set() and self._world.now_s < due_s:
             if due_s > self._until_s:
+                self._rest = (event, due_s)
                 self._pause()
+                self._rest = None
             else:
                 self._world.now_s = due_s
         return event.is_set()
@@ -692,6 +707,7 @@ class Receiver:
         self.is_known = True
         self.busy_until: tuple[object, float] = (None, 0.0)
         self.has_failed_at_samples = False
+        self.failing_since_s: float | None = None
 
     # What the sender calls
 
@@ -732,11 +748,20 @@ class Receiver:
         self._look(body, samples)
         self.is_up = trouble not in {Trouble.DIES, Trouble.DIES_AFTER}
         if trouble in {Trouble.FAILS, Trouble.HANGS_UP, Trouble.DIES}:
-            return RetryAfter("no answer", is_open=True, is_failure=True)
+            return self._fail()
         outcome = self._judge(samples)
         if trouble in {Trouble.ANSWER_IS_LOST, Trouble.DIES_AFTER}:
-            return RetryAfter("no answer", is_open=True, is_failure=True)
+            return self._fail()
+        if not isinstance(outcome, RetryAfter):
+            self.failing_since_s = None
         return outcome
+
+    def _fail(self) -> Outcome:
+        """Nobody knows what became of it; when that lasts, the request has to blame itself, and is split."""
+        since_s = self.failing_since_s = self.failing_since_s or self.world.now_s
+        if self.world.now_s - since_s >= PATIENCE_S:
+            self.has_failed_at_samples = self.world.may_be_late = True
+        return RetryAfter("no answer", is_open=True, is_failure=True)
 
     def _judge(self, samples: Sequence[Sample]) -> Outcome:
         """Take them all, or none."""
