@@ -11,8 +11,8 @@ from readings.errors import PayloadError
 from readings.payload import decode_info, decode_state
 from readings.reading import DeviceKey, DeviceState, Kind
 
-_CHUNK = 64
-"""States that are read at a time."""
+_FIRST_CHUNK, _MOST_CHUNK = 8, 128
+"""States that are read at a time: few at first, for a batch takes a few of many devices, or many of few."""
 
 _MOST_INFOS = 100
 
@@ -31,15 +31,16 @@ class Rows:
         ).fetchone()
         device = DeviceKey(Kind(kind), name)
         before, state_before = run.before, _read_state(sql, run.before)
-        following = run.first
+        following, chunk = run.first, _FIRST_CHUNK
         while following <= run.last:
             rows = sql.execute(
                 "SELECT seq, time_ms, info, payload FROM state WHERE stream = ? AND seq BETWEEN ? AND ?"
                 " ORDER BY seq LIMIT ?",
-                (run.stream, following, run.last, _CHUNK),
+                (run.stream, following, run.last, chunk),
             ).fetchall()
             if not rows:
                 return
+            chunk = min(2 * chunk, _MOST_CHUNK)
             for seq, time_ms, info, payload in rows:
                 state = _decode(payload)
                 samples = to_samples(state, self._names_of(sql, info), state_before) if state else ()

@@ -34,7 +34,6 @@ from poller.publish import Publisher
 from poller.recorder import Recorder
 from poller.walltime import WallTime
 from readings.broker import Delivery, Message, Session
-from readings.payload import StreamRange
 from readings.reading import DeviceKey, DeviceState, Kind
 from readings.topics import ProgramLeaf
 from tests.model import world
@@ -145,6 +144,24 @@ class History(RuleBasedStateMachine):
     def the_bridge_s_connection_ends(self):
         self.world.bridge.leave()
 
+    @rule(device=st.integers(0, 2), received=st.integers(1, 3))
+    def a_connection_ends_before_its_acknowledgements(self, device, received):
+        """And the next one has other messages of the same numbers under way when they come."""
+        bridge, broker = self.world.bridge, self.world.broker
+        self.world.round(0)
+        for _ in range(received):
+            self.world.poll(DEVICES[device], has_value=True)
+        broker.up_from_poller(self.world.poller.wire, 100)
+        bridge.receive(received)
+        first, again = min(bridge.unacknowledged, default=1), len(bridge.unacknowledged)
+        bridge.leave()
+        for _ in range(4):
+            self.world.poll(DEVICES[device], has_value=True)
+        broker.up_from_poller(self.world.poller.wire, 100)
+        bridge.connect(first - again)
+        bridge.receive(1)
+        bridge.work()
+
     @rule()
     def they_connect(self):
         self.world.connect()
@@ -162,15 +179,42 @@ class History(RuleBasedStateMachine):
         self.world.broker.remember()
         self.world.may_be_late = True
 
-    @rule(device=st.integers(0, 2))
-    def the_bridge_misses_some(self, device):
+    @rule(device=st.integers(0, 2), is_asking=st.booleans(), is_sending=st.booleans())
+    def the_bridge_misses_some(self, device, is_asking, is_sending):
         """Its disk is full for a moment; the next state tells of those that it missed."""
         is_full, self.world.bridge.disk.is_full = self.world.bridge.disk.is_full, True
         for _ in range(2):
             self.world.poll(DEVICES[device], has_value=True)
         self.world.move(20)
         self.world.bridge.work()
+        if is_asking:
+            self.world.bridge.disk.is_full = False
+            self.world.poll(DEVICES[device], has_value=True)
+            self.world.move(20)
+            self.world.bridge.work()  # it asks, and has no room for the answer
+            self.world.bridge.disk.is_full = True
+            self.world.poller.work()
+            self.world.move(200)
+            self.world.bridge.work()
         self.world.bridge.disk.is_full = is_full
+        if is_sending:
+            self.world.poll(DEVICES[device], has_value=True)
+            self.world.move(20)
+            self.world.bridge.work()
+            self.world.bridge.send(1)
+
+    @rule(device=st.integers(0, 2))
+    def the_journal_forgets_what_nobody_was_told_of(self, device):
+        """A run without the broker, and then time enough for the first of its rows to leave."""
+        self.world.may_be_late = True
+        poller = self.world.poller
+        poller.kill()
+        poller.start()
+        for seconds in (1, 3100, 31):
+            self.world.now_s += seconds
+            for _ in range(3):
+                self.world.poll(DEVICES[device], has_value=True)
+        poller.work()
 
     @rule(age=st.one_of(st.none(), st.integers(0, 3)))
     def the_broker_is_killed(self, age):
@@ -214,9 +258,13 @@ class History(RuleBasedStateMachine):
         for _ in range(times):
             self.world.broker.take(Message("heating/meter/a/state", payload))
 
-    @rule(what=st.lists(st.sampled_from(Trouble), min_size=1, max_size=4))
-    def the_receiver_is_in_trouble(self, what):
+    @rule(what=st.lists(st.sampled_from(Trouble), min_size=1, max_size=4), device=st.integers(0, 2))
+    def the_receiver_is_in_trouble(self, what, device):
         self.world.receiver.troubles.extend(what)
+        self.world.poll(DEVICES[device], has_value=True)
+        self.world.move(20)
+        self.world.bridge.work()
+        self.world.bridge.send(20)
 
     @rule(is_up=st.booleans())
     def the_receiver_goes_or_comes(self, is_up):
@@ -466,18 +514,6 @@ def prune_the_journal_by_the_clock(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-def list_rows_without_a_time(patch: pytest.MonkeyPatch) -> None:
-    def every_row(connection: sqlite3.Connection, key: DeviceKey) -> tuple[StreamRange, ...]:
-        rows = connection.execute(
-            "SELECT stream.name, min(seq), max(seq) FROM state JOIN stream ON stream.id = state.stream"
-            " JOIN device ON device.id = state.device WHERE device.name = ? GROUP BY stream.id",
-            (key.name,),
-        )
-        return tuple(StreamRange(*row) for row in rows)
-
-    patch.setattr(journal_rows, "ranges", every_row)
-
-
 def announce_only_at_the_start(patch: pytest.MonkeyPatch) -> None:
     def greet(publisher: Publisher) -> None:
         publisher._say(publisher._own_topic(ProgramLeaf.AVAILABILITY), b"online")
@@ -538,7 +574,6 @@ FOUND_LATER = (
     ask_only_once,
     publish_what_has_no_row,
     prune_the_journal_by_the_clock,
-    list_rows_without_a_time,
     make_no_markers,
     never_give_up_on_a_request,
     blame_samples_that_are_there_already,

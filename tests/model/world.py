@@ -76,7 +76,7 @@ QUEUE = 12
 MOST_IN_FLIGHT = 20
 """What the broker sends before it waits for acknowledgements."""
 
-ON_THE_WIRE = 3
+ON_THE_WIRE = 8
 """Messages that the broker has sent and the bridge not yet received."""
 
 JOURNAL_AGE_S = 3000.0
@@ -546,14 +546,17 @@ class BridgeHost:
             asker=Asker(self.store, self.wire, topics=TOPICS, tally=self.tally),
         )
 
-    def connect(self) -> None:
-        """Every connection begins with what was not acknowledged, then the queue, then what is retained."""
+    def connect(self, first_packet: int = 1) -> None:
+        """Every connection begins with what was not acknowledged, then the queue, then what is retained.
+
+        The broker numbers its messages as it likes.
+        """
         if self.database is None or self.is_connected or not self.world.broker.is_up:
             return
         self.world.broker.connect(self.wire)
         memory = self.world.broker.memory
         memory.knows_bridge = True
-        self.packet = 0
+        self.packet = first_packet - 1
         ours = {topic for topic, _ in subscriptions(TOPICS)}
         leaves = {topic.rsplit("/", 1)[1] for topic in ours}
         memory.queue.extend(
