@@ -25,6 +25,8 @@ COPY poller poller
 COPY bridge bridge
 COPY simulator simulator
 COPY heating heating
+# `docker compose run --rm poller heating scan ...`, as the pages have it.
+RUN printf '#!/bin/sh\nexec python -m heating "$@"\n' > /opt/heating/bin/heating && chmod 755 /opt/heating/bin/heating
 # Compiled here, because nothing can be written where it runs; readable whatever the clone's umask was.
 RUN /opt/heating/bin/python -m compileall -q /app && chmod -R a+rX /app
 ENV PATH=/opt/heating/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -91,13 +91,20 @@ class BridgeSettings:
     homeassistant: HomeAssistantSettings = field(default_factory=HomeAssistantSettings)
 
 
-def read_config(path: Path, environ: Mapping[str, str]) -> BridgeSettings:
+def read_config(
+    path: Path, environ: Mapping[str, str], changes: Mapping[str, Any] | None = None
+) -> BridgeSettings:
     """Read the configuration file.
+
+    Args:
+        path: The file.
+        environ: The environment, whose `HEATING_…` variables override keys.
+        changes: What to take instead of what stands in a place, as `load` has it.
 
     Raises:
         SettingsError: One line that names file, key and what was expected.
     """
-    file = load(path, BridgeFile, environ)
+    file = load(path, BridgeFile, environ, changes)
     try:
         return BridgeSettings(
             mqtt=find_files(file.mqtt, path.parent),

@@ -10,6 +10,7 @@ from heating.commands import (
     backup,
     check,
     demo,
+    dump,
     message,
     password,
     profiles,
@@ -24,7 +25,7 @@ from poller.errors import PollerError
 from readings.errors import ReadingsError
 from readings.release import VERSION
 
-COMMANDS = (demo, scan, read, run, check, message, profiles, quarantine, report, backup, password)
+COMMANDS = (demo, scan, read, dump, run, check, message, profiles, quarantine, report, backup, password)
 """In the order in which a person meets them."""
 
 WRONG_CONFIGURATION = 2

@@ -10,7 +10,9 @@ from poller.config import BusSettings
 from poller.errors import AddressError
 from readings.health import POLLER_HEALTH, Tally
 
-ONE_PROGRAM = "Only one program may talk on a bus: stop the poller first."
+ONE_PROGRAM = (
+    "Only one program may talk on a bus: stop the poller first, or give the address of its proxy as URL."
+)
 
 TYPICAL_BAUD = 9600
 """Behind a gateway the speed is not known; this makes the requests that suit a slow line."""

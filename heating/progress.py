@@ -17,7 +17,7 @@ def draw(done: int, of: int, what: str, elapsed_s: float) -> str:
     '[######..................] 62 of 247, 1:32 left: unit 62'
     """
     full = WIDTH * done // max(of, 1)
-    left = f", {_clock(elapsed_s / done * (of - done))} left" if done else ""
+    left = f", {_clock(elapsed_s / done * (of - done))} left" if done >= 3 else ""
     return f"[{'#' * full}{'.' * (WIDTH - full)}] {done} of {of}{left}{': ' if what else ''}{what}"
 
 

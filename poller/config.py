@@ -146,13 +146,20 @@ class PollerSettings:
     homeassistant: HomeAssistantSettings = field(default_factory=HomeAssistantSettings)
 
 
-def read_config(path: Path, environ: Mapping[str, str]) -> PollerSettings:
+def read_config(
+    path: Path, environ: Mapping[str, str], changes: Mapping[str, Any] | None = None
+) -> PollerSettings:
     """Read the configuration file.
+
+    Args:
+        path: The file.
+        environ: The environment, whose `HEATING_…` variables override keys.
+        changes: What to take instead of what stands in a place, as `load` has it.
 
     Raises:
         SettingsError: One line that names file, key and what was expected.
     """
-    file = load(path, PollerFile, environ)
+    file = load(path, PollerFile, environ, changes)
     try:
         buses = tuple(_bus(one, f"bus[{place}]") for place, one in enumerate(file.bus))
         _refuse_twins("bus", "name", [one.name for one in file.bus])

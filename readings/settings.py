@@ -88,13 +88,16 @@ class HomeAssistantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=T
             raise ValueError(str(error).replace("root", "prefix", 1)) from error
 
 
-def load(path: Path, form: type[_T], environ: Mapping[str, str]) -> _T:
+def load(
+    path: Path, form: type[_T], environ: Mapping[str, str], changes: Mapping[str, Any] | None = None
+) -> _T:
     """Read the configuration file into `form`.
 
     Args:
         path: The TOML file.
         form: A struct with one attribute per table of the file.
         environ: The environment, whose `HEATING_…` variables override keys.
+        changes: What to take instead of what stands in a place ("bus[0].connect"); `None` leaves it out.
 
     Raises:
         SettingsError: One line that names file (or variable), key and what was expected.
@@ -110,6 +113,7 @@ def load(path: Path, form: type[_T], environ: Mapping[str, str]) -> _T:
     for name, value in sorted(environ.items()):
         if name.startswith(PREFIX) and "__" in name and value:
             _override(tables, form, name, value)
+    apply_changes(tables, changes or {})
     if place := next(_zero_bytes(tables), None):
         raise SettingsError(f"{path}: {place}: expected text without a zero byte")
     try:
@@ -190,6 +194,35 @@ def describe(error: msgspec.ValidationError) -> str:
     if missing := re.fullmatch(r"Object missing required field `(.*)`", message):
         return f"{place}{'.' if place else ''}{missing[1]}: expected a value, it is missing"
     return f"{place}: {message[0].lower()}{message[1:]}" if place else message[0].lower() + message[1:]
+
+
+def apply_changes(tables: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Put other values in some places; places that are not there are passed over.
+
+    Entries of a list are left out at the end, so that every place is counted as in the file.
+
+    >>> tables = {"bus": [{"name": "a"}, {"name": "b", "baud": 0}]}
+    >>> apply_changes(tables, {"bus[0]": None, "bus[1].baud": None, "bus[1].name": "c"})
+    >>> tables
+    {'bus': [{'name': 'c'}]}
+    """
+    entries: list[tuple[list[Any], int]] = []
+    for place, value in changes.items():
+        *steps, last = [int(one) if one.isdigit() else one for one in re.findall(r"[^.\[\]]+", place)]
+        target: Any = tables
+        try:
+            for step in steps:
+                target = target[step]
+            if value is not None:
+                target[last] = value
+            elif isinstance(target, list) and isinstance(last, int):
+                entries.append((target, last))
+            else:
+                del target[last]
+        except (KeyError, IndexError, TypeError):
+            continue
+    for target, number in sorted(entries, key=lambda one: -one[1]):
+        del target[number : number + 1]
 
 
 def _zero_bytes(value: object, place: str = "") -> Iterator[str]:

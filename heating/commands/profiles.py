@@ -1,9 +1,11 @@
 """`heating profiles`: the device models that are known, and what a poll of each costs."""
 
 import argparse
+import json
 import os
 from pathlib import Path
 
+from heating.bus import add_json
 from heating.commands import Commands, add_config
 from heating.table import lay_out
 from poller.commissioning.capture import Held, Meaning, hold, parse_capture
@@ -18,6 +20,7 @@ def add(commands: Commands) -> None:
     profiles = commands.add_parser("profiles", help="the device models that are known")
     profiles.add_argument("name", nargs="?", metavar="NAME", help="show the fields of one")
     profiles.add_argument("--capture", type=Path, metavar="FILE", help="what one makes of these registers")
+    add_json(profiles)
     add_config(profiles)
     profiles.set_defaults(do=_profiles)
 
@@ -25,27 +28,75 @@ def add(commands: Commands) -> None:
 def _profiles(options: argparse.Namespace) -> int:
     """The device models that come with the poller and those of the user's own folder, or one of them."""
     folder = find_profiles(options.config, os.environ)
-    if options.name is not None:
-        profile = load_profile(options.name, folder)
-        return _show(profile) if options.capture is None else _compare(profile, options.capture)
-    if options.capture is not None:
+    if options.capture is not None and options.name is None:
         raise CaptureError("--capture: expected the NAME of a profile, too")
-    for name in profile_names(folder):
-        profile = load_profile(name, folder)
-        print(f"{name:<24} {profile.kind:<10} {_cost(profile):<26} {profile.title}{_doubt(profile)}")
+    profiles = [
+        load_profile(name, folder)
+        for name in ([options.name] if options.name is not None else profile_names(folder))
+    ]
+    if options.capture is not None:
+        return _compare(profiles[0], options.capture, as_json=options.json)
+    if options.json:
+        print(json.dumps([_as_json(one) for one in profiles]))
+        return 0
+    if options.name is not None:
+        return _show(profiles[0])
+    rows = [(one.name, one.kind, _cost(one), one.title + _doubt(one)) for one in profiles]
+    print(lay_out(("profile", "kind", "one poll", "device"), rows))
     print(
-        "Requests and time of one poll of the default fields at 9600 baud; `heating profiles NAME` shows the fields."
+        "\nRequests and time of one poll of the default fields at 9600 baud; `heating profiles NAME` shows the fields."
     )
     return 0
 
 
-def _compare(profile: Profile, path: Path) -> int:
+def _as_json(profile: Profile) -> dict[str, object]:
+    return {
+        "profile": profile.name,
+        "kind": profile.kind,
+        "title": profile.title,
+        "manufacturer": profile.manufacturer,
+        "model": profile.model,
+        "sources": profile.sources,
+        "untested": profile.is_untested,
+        "transport": profile.transport,
+        "interval_s": profile.interval_s,
+        "fields": [
+            {
+                "field": name,
+                "unit": one.quantity.unit,
+                "table": one.point and one.point.table,
+                "address": one.point and one.point.address,
+                "encoding": one.point and one.point.encoding,
+                "default": one.default,
+            }
+            for name, one in profile.fields.items()
+        ],
+    }
+
+
+def _compare(profile: Profile, path: Path, *, as_json: bool) -> int:
     """What a profile makes of a capture, beside what the device's display showed."""
     try:
         capture = parse_capture(str(path), path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise CaptureError(f"{path}: cannot be read: {error}") from error
     held = list(hold(profile, capture))
+    if as_json:
+        print(
+            json.dumps(
+                [
+                    {
+                        "field": one.point.name,
+                        "words": one.words,
+                        "value": one.meaning,
+                        "display": one.expected,
+                        "is_right": one.is_right,
+                    }
+                    for one in held
+                ]
+            )
+        )
+        return 0 if all(one.is_right for one in held) else 1
     units = {name: field.quantity.unit for name, field in profile.fields.items()}
     rows = [
         (

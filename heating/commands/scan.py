@@ -12,10 +12,11 @@ from heating.bus import ONE_PROGRAM, add_json, add_url, bus_at, connect
 from heating.commands import Commands, add_config, positive
 from heating.progress import Progress
 from heating.table import lay_out
-from poller.address import Address, NetworkAddress
+from poller.address import Address, NetworkAddress, SerialAddress
+from poller.commissioning.ask import Asker, LostBusError
 from poller.commissioning.examine import find_other_line
 from poller.commissioning.fit import Fit
-from poller.commissioning.scan import LIKELY, Answering, LostBusError, Scan, units_in
+from poller.commissioning.scan import LIKELY, Answering, Scan, units_in
 from poller.config import BusSettings, find_profiles
 from poller.profile import Profile, load_profile, profile_names
 
@@ -23,6 +24,11 @@ NOTHING_FOUND = 1
 """The exit code when no unit answered."""
 
 INTERRUPTED = 130
+
+TRIED_ELSEWHERE = 6
+"""So many units are asked at each other speed and parity: at a serial port that is half a minute."""
+
+TRY_S = 0.2
 
 
 def add(commands: Commands) -> None:
@@ -55,7 +61,7 @@ def _scan(options: argparse.Namespace) -> int:
     with Progress() as progress:
         transport = connect(settings)
         scan = Scan(
-            transport,
+            Asker(transport),
             profiles,
             is_rtu=settings.framing == "rtu",
             baud=settings.baud,
@@ -110,10 +116,13 @@ def _as_text(options: argparse.Namespace, scan: Scan, *, is_over: bool) -> str:
 
 
 def _rows(one: Answering) -> Iterator[tuple[str, str, str]]:
-    if not one.fits:
+    if one.fits is None:
+        yield str(one.unit), "?", "answers; what it is was not tried yet"
+    elif not one.fits:
         yield str(one.unit), "-", "answers, but no profile fits: docs/new-device.md says what to do"
-    for place, fit in enumerate(one.fits):
-        yield str(one.unit) if place == 0 else "", fit.profile.name, _why(fit, one.fits[0])
+    fits = one.fits or ()
+    for place, fit in enumerate(fits):
+        yield str(one.unit) if place == 0 else "", fit.profile.name, _why(fit, fits[0])
 
 
 def _why(fit: Fit, best: Fit) -> str:
@@ -133,10 +142,10 @@ def _why(fit: Fit, best: Fit) -> str:
 
 def _paste(url: Address, scan: Scan) -> str:
     """A piece of the configuration that runs as it is."""
-    known = [one for one in scan.found if one.fits]
+    known = [(one.unit, one.fits) for one in scan.found if one.fits]
     if not known:
         return ""
-    kinds = Counter(one.fits[0].profile.kind for one in known)
+    kinds = Counter(fits[0].profile.kind for _, fits in known)
     bus = f'[[bus]]\nname = "rs485"\nconnect = "{url}"\n'
     if isinstance(url, NetworkAddress):
         bus += (
@@ -144,20 +153,22 @@ def _paste(url: Address, scan: Scan) -> str:
             if scan.is_any_unit
             else "baud = 9600                           # of the line behind the gateway\n"
         )
-    return bus + "".join(_paste_device(one, is_only=kinds[one.fits[0].profile.kind] == 1) for one in known)
+    return bus + "".join(
+        _paste_device(unit, fits, is_only=kinds[fits[0].profile.kind] == 1) for unit, fits in known
+    )
 
 
-def _paste_device(one: Answering, *, is_only: bool) -> str:
-    fit, *others = one.fits
+def _paste_device(unit: int, fits: tuple[Fit, ...], *, is_only: bool) -> str:
+    fit, *others = fits
     kind = fit.profile.kind
     lines = [
         "",
         "[[device]]",
-        f'name = "{kind if is_only else f"{kind}-{one.unit}"}"',
-        f'title = "{fit.profile.title}"',
+        f'name = "{kind if is_only else f"{kind}-{unit}"}"',
+        f'title = "{fit.profile.title if is_only else f"{fit.profile.title}, unit {unit}"}"',
         'bus = "rs485"',
         f'profile = "{fit.profile.name}"',
-        f"unit = {one.unit}",
+        f"unit = {unit}",
     ]
     if fit.missing:
         lines.append(f"without = {json.dumps(list(fit.missing))}   # it refuses their addresses")
@@ -175,7 +186,8 @@ def _as_json(options: argparse.Namespace, scan: Scan, *, is_over: bool) -> str:
             "asked": sorted(scan.asked),
             "answers_any_unit": scan.is_any_unit,
             "units": [
-                {"unit": one.unit, "fits": [_fit_as_json(fit) for fit in one.fits]} for one in scan.found
+                {"unit": one.unit, "fits": [_fit_as_json(fit) for fit in one.fits or ()]}
+                for one in scan.found
             ],
             "config": _paste(options.url, scan),
         }
@@ -197,8 +209,9 @@ def _fit_as_json(fit: Fit) -> dict[str, object]:
 def _say_why_not(options: argparse.Namespace, settings: BusSettings, scan: Scan) -> int:
     """No unit has answered: what would bring an answer, or what else to look at."""
     print("No unit answered; looking what would bring an answer ...", file=sys.stderr)
+    try_s = TRY_S if isinstance(settings.address, SerialAddress) else 3 * TRY_S
     likely: Sequence[int] = [one for one in LIKELY if one in options.units] or options.units[:10]
-    if (found := find_other_line(settings, likely, connect)) is not None:
+    if (found := find_other_line(settings, likely[:TRIED_ELSEWHERE], connect, try_s=try_s)) is not None:
         other, unit = found
         print(
             f"unit {unit} answers when it is asked in another way: `heating scan {_quoted(other)}`",

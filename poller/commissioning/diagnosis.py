@@ -69,7 +69,7 @@ def _cases(seen: Symptoms, profile: str | None) -> Iterator[tuple[bool, str]]:
     yield (
         bool(seen.intruders),
         f"{where}: heard {_units(seen.intruders)}, which nobody had asked: another program talks on this bus. "
-        "Stop it (the poller too), and try again",
+        "Stop it, or the poller, whose proxy may be asked instead",
     )
     yield (
         reason is FailureReason.WRONG_UNIT,

@@ -130,12 +130,18 @@ def evidence_bits(one: Field, value: int | float) -> float:
 
 
 def ranked(fits: Collection[Fit]) -> tuple[Fit, ...]:
-    """The possible ones, the best first; of two alike the one that somebody has tested."""
+    """Those that may be it, the best first; of two alike the one that somebody has tested.
+
+    What has less than half of the best one's evidence, or speaks against itself where the best does not, is not it.
+    """
+    possible = sorted(
+        (one for one in fits if one.is_possible),
+        key=lambda one: (-one.bits, one.profile.is_untested, one.profile.name),
+    )
     return tuple(
-        sorted(
-            (one for one in fits if one.is_possible),
-            key=lambda one: (-one.bits, one.profile.is_untested, one.profile.name),
-        )
+        one
+        for one in possible
+        if one.bits >= possible[0].bits / 2 and (possible[0].against or not one.against)
     )
 
 

@@ -1,18 +1,17 @@
 """Which units answer on a bus, and which profile fits each."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from poller.blocks import BlockRead, FailureReason, RegisterBlock
+from poller.commissioning.ask import Asker
 from poller.commissioning.fit import Fit, ranked, telling_fields, weigh
 from poller.decode import Decoded, decode_block
 from poller.errors import DecodeError
 from poller.plan import plan_blocks, split_block
 from poller.points import Table
 from poller.profile import Profile
-from poller.request import reading
-from poller.transport import ReadError, Transport
+from poller.transport import ReadError
 
 PROBES = (RegisterBlock(Table.HOLDING, 0, 1, ()), RegisterBlock(Table.INPUT, 0, 2, ()))
 """What each unit is asked: a device that has no such address says so, which is an answer."""
@@ -23,26 +22,32 @@ LIKELY = (*range(1, 11), 33, 100, 247)
 UNLIKELY = (213, 246)
 """When these answer as well, it is one device that answers to every unit id."""
 
+KEEP_ALIVE_S = 8.0
+"""So often a device is asked meanwhile that stops working when nobody asks it."""
+
 LONGEST_PROBE_S = 2.0
 IDENTIFY_S = 1.0
-RECONNECTS = 6
-RECONNECT_AFTER_S = 0.5
 
 
-class LostBusError(ReadError):
-    """There is no connection, after several attempts."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answering:
     """A unit that answers.
 
     Attributes:
-        fits: The profiles that it may have, the best first.
+        fits: The profiles that it may have, the best first; `None` until they were tried.
     """
 
     unit: int
-    fits: tuple[Fit, ...]
+    fits: tuple[Fit, ...] | None = None
+
+
+@dataclass(slots=True)
+class _KeptAlive:
+    """A device that stops working when it is not asked."""
+
+    unit: int
+    block: RegisterBlock
+    asked_at: float
 
 
 @dataclass(slots=True)
@@ -50,7 +55,7 @@ class Scan:
     """A scan under way: what was found so far is here whenever it ends.
 
     Args:
-        transport: The bus.
+        asker: The bus.
         profiles: The profiles to try.
         probe_s: How long a unit may take to answer; more where answers turn out to come late.
         on_step: Called with what is done, of how much, and in words what is going on.
@@ -62,19 +67,17 @@ class Scan:
         garbled: Units whose answers were garbled.
     """
 
-    transport: Transport
+    asker: Asker
     profiles: Sequence[Profile]
     is_rtu: bool
     baud: int = 9600
     probe_s: float = 0.3
     on_step: Callable[[int, int, str], None] = lambda *_: None
-    monotonic: Callable[[], float] = time.monotonic
-    rest: Callable[[float], object] = time.sleep
     found: list[Answering] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
     is_any_unit: bool = False
     garbled: list[int] = field(default_factory=list)
-    _late: set[int] = field(default_factory=set)
+    _kept_alive: list[_KeptAlive] = field(default_factory=list)
 
     def run(self, units: Sequence[int]) -> None:
         """Ask every one of these units, the likely ones first, and find out what those are that answer.
@@ -82,33 +85,47 @@ class Scan:
         Raises:
             LostBusError: There is no connection.
         """
-        ordered = [*(one for one in LIKELY if one in units), *(one for one in units if one not in LIKELY)]
+        likely = [one for one in LIKELY if one in units]
+        ordered = [*likely, *(one for one in units if one not in LIKELY)]
         for place, unit in enumerate(ordered):
             self.on_step(place, len(ordered), f"unit {unit}")
-            if self._answers(unit) and not self._take(unit):
+            if self._answers(unit):
+                self._meet(unit)
+            if not self.is_any_unit:
+                self.asked.append(unit)
+            # What a unit is takes a while to find out. A heat pump that waits to be asked comes first.
+            if self.is_any_unit or place >= len(likely) - 1:
+                self._identify_all()
+            if self.is_any_unit:
                 return
-            self.asked.append(unit)
         # A slow gateway may have answered for a unit when the next ones were asked already.
-        for unit in sorted(self._late - {one.unit for one in self.found}):
+        for unit in sorted(self.asker.late - {one.unit for one in self.found}):
             self.on_step(len(ordered), len(ordered), f"unit {unit} once more")
             if self._answers(unit):
-                self._take(unit)
+                self._meet(unit)
+        self._identify_all()
         self.on_step(len(ordered), len(ordered), "")
 
-    def _take(self, unit: int) -> bool:
-        """A unit has answered; False when it is a device that answers as every unit, so that there is no more to find."""
-        if (
-            not self.found
-            and not self.is_rtu
-            and all(self._answers(other) for other in UNLIKELY if other != unit)
-        ):
-            self.is_any_unit = True
-        self.found.append(Answering(unit, self._identify(unit)))
-        return not self.is_any_unit
+    def _meet(self, unit: int) -> None:
+        """A unit has answered. If it stops working when nobody asks it, it is asked from now on."""
+        is_first = not self.found
+        self.found.append(Answering(unit))
+        if is_first and not self.is_rtu:
+            self.is_any_unit = all(self._answers(other) for other in UNLIKELY if other != unit)
+        for profile in (one for one in self.profiles if one.keep_alive):
+            fit = self.fit(profile, unit)
+            if fit is not None and fit.is_possible:
+                block = self._blocks(profile)[0]
+                self._kept_alive.append(_KeptAlive(unit, block, self.asker.monotonic()))
+
+    def _identify_all(self) -> None:
+        for one in self.found:
+            if one.fits is None:
+                one.fits = self._identify(one.unit)
 
     def _answers(self, unit: int) -> bool:
         for probe in PROBES:
-            answer = self.ask(probe, unit, self.probe_s)
+            answer = self._ask_probe(probe, unit)
             if isinstance(answer, BlockRead) or answer.reason.shows_life:
                 return True
             if answer.reason in {FailureReason.GARBLED, FailureReason.WRONG_UNIT}:
@@ -127,18 +144,11 @@ class Scan:
         """How well a profile fits a unit; `None` when the unit has nothing where its first block is."""
         readings: dict[str, Decoded] = {}
         refused: list[str] = []
-        pending = list(
-            plan_blocks(
-                (one.point for one in telling_fields(profile).values() if one.point is not None),
-                max_registers=profile.max_registers,
-                baud=self.baud,
-                turnaround_s=0.03,
-            )
-        )
+        pending = self._blocks(profile)
         while pending:
             block = pending.pop(0)
-            self.rest(profile.pause_ms / 1000)
-            answer = self.ask(block, unit, IDENTIFY_S)
+            self.asker.rest(profile.pause_ms / 1000)
+            answer = self._ask(block, unit, IDENTIFY_S)
             if isinstance(answer, BlockRead):
                 readings |= _decode(answer)
             elif answer.reason.shows_life:
@@ -153,32 +163,26 @@ class Scan:
                 return None
         return weigh(profile, readings, refused)
 
-    def ask(self, block: RegisterBlock, unit: int, timeout_s: float) -> BlockRead | ReadError:
-        """One request; what hinders it only for the moment is waited for.
+    def _blocks(self, profile: Profile) -> list[RegisterBlock]:
+        points = (one.point for one in telling_fields(profile).values() if one.point is not None)
+        return list(
+            plan_blocks(points, max_registers=profile.max_registers, baud=self.baud, turnaround_s=0.03)
+        )
 
-        Raises:
-            LostBusError: There is no connection.
-        """
-        self.rest(min(max(self.transport.clear_at(reading(unit, block)) - self.monotonic(), 0.0), 10.0))
-        why = f"{block}: not connected"
-        for _ in range(RECONNECTS):
-            try:
-                return self.transport.read(block, unit, timeout_s)
-            except ReadError as error:
-                if error.reason is not FailureReason.UNREACHABLE:
-                    return error
-                # One without a cause says that no attempt was made.
-                why = str(error) if error.__cause__ else why
-            finally:
-                self._note_late(unit)
-            self.rest(RECONNECT_AFTER_S)
-        raise LostBusError(FailureReason.UNREACHABLE, why)
+    def _ask(self, block: RegisterBlock, unit: int, timeout_s: float) -> BlockRead | ReadError:
+        """A request, after those that a heat pump must not wait for."""
+        for one in self._kept_alive:
+            if self.asker.monotonic() - one.asked_at >= KEEP_ALIVE_S:
+                one.asked_at = self.asker.monotonic()
+                self.asker.ask(one.block, one.unit, IDENTIFY_S)
+        return self.asker.ask(block, unit, timeout_s)
 
-    def _note_late(self, unit: int) -> None:
-        late = self.transport.late_units() - {unit}
-        if late & set(self.asked):
+    def _ask_probe(self, probe: RegisterBlock, unit: int) -> BlockRead | ReadError:
+        before = set(self.asker.late)
+        answer = self._ask(probe, unit, self.probe_s)
+        if (self.asker.late - before) & set(self.asked):
             self.probe_s = min(2 * self.probe_s, LONGEST_PROBE_S)
-        self._late |= late
+        return answer
 
 
 def _decode(read: BlockRead) -> dict[str, Decoded]:

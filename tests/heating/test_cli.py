@@ -1,8 +1,11 @@
 """The command line: what a wrong configuration says, and what a good one shows."""
 
+import json
+import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -106,7 +109,7 @@ def test_a_taken_address_ends_the_run_with_one_line(tmp_path):
 
 def test_profiles_are_listed_and_shown(capsys):
     assert main(["profiles"]) == 0
-    assert "wago-879                 meter      2 requests, 216 ms " in capsys.readouterr().out
+    assert re.search(r"^wago-879 +meter +2 requests, 216 ms +WAGO", capsys.readouterr().out, re.MULTILINE)
     assert main(["profiles", "lg-r290"]) == 0
     said = capsys.readouterr().out
     assert "flow_temperature_celsius" in said
@@ -123,6 +126,18 @@ def test_profiles_of_the_users_own_are_listed_with_the_others(tmp_path, capsys):
     assert any(line.startswith("wago-879 ") and "UNTESTED" not in line for line in lines)
     assert main(["profiles", "nilan"]) == 2
     assert "no profile 'nilan': expected one of " in capsys.readouterr().err
+
+
+def test_profiles_are_for_programs_too(capsys):
+    assert main(["profiles", "--json"]) == 0
+    known = {one["profile"]: one for one in json.loads(capsys.readouterr().out)}
+    assert known["wago-879"]["kind"] == "meter"
+    (power,) = [one for one in known["wago-879"]["fields"] if one["field"] == "power_total_kw"]
+    assert (power["table"], power["address"], power["encoding"]) == ("holding", 0x5012, "float32")
+    captures = Path(__file__).parents[1] / "data" / "captures"
+    capture = str(captures / "wago-879-heating.toml")
+    assert main(["profiles", "wago-879", "--capture", capture, "--json"]) == 0
+    assert all(one["is_right"] for one in json.loads(capsys.readouterr().out))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`heating scan` as a person uses it: what it prints runs, Ctrl-C shows what was found, nothing found says what to try."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from simulator.house_bus import LiveHouse, house_bus
 from simulator.wire import TcpFraming
 from tests.conftest import Server, wait_until
 
-FAST = ("--timeout", "0.05", "--units", "1-10")
+FAST = ("--units", "1-10")
 
 
 @pytest.fixture
@@ -31,7 +32,9 @@ def house() -> LiveHouse:
 
 @pytest.fixture
 def url(house: LiveHouse) -> Iterator[str]:
-    with Gateway(house_bus(house, framing="tcp", baud=0, turnaround_s=0)) as gateway:
+    bus = house_bus(house, framing="tcp", baud=0, turnaround_s=0)
+    bus._reports_silence = True
+    with Gateway(bus) as gateway:
         yield f"tcp://127.0.0.1:{gateway.address[1]}"
 
 
@@ -43,7 +46,7 @@ def test_what_is_found_has_its_evidence(url, capsys):
     assert lines[0] == f"{url}: 10 of 10 unit ids asked"
     (meter,) = [line for line in lines if line.startswith("2 ")]
     assert meter.split()[1] == "wago-879"
-    assert "frequency 50.0" in meter
+    assert re.search(r"frequency (49\.9|50\.0)\d Hz", meter)
     assert "4 voltages 2" in meter
     (pump,) = [line for line in lines if line.startswith("7 ")]
     assert pump.split()[1] == "lg-r290"
@@ -71,7 +74,7 @@ def test_what_it_prints_runs_when_it_is_pasted(url, tmp_path, mosquitto: Server,
 
 
 def test_two_devices_of_a_kind_have_names_of_their_own(house, tmp_path, capsys):
-    with Gateway(Bus({3: house.meter(), 4: house.meter()}, TcpFraming())) as gateway:
+    with Gateway(Bus({3: house.meter(), 4: house.meter()}, TcpFraming(), reports_silence=True)) as gateway:
         assert main(["scan", f"tcp://127.0.0.1:{gateway.address[1]}", *FAST, "--json"]) == 0
     config = json.loads(capsys.readouterr().out)["config"]
     assert [one["name"] for one in tomllib.loads(config)["device"]] == ["meter-3", "meter-4"]
@@ -104,9 +107,11 @@ def test_ctrl_c_shows_what_was_found_so_far(house):
         url = f"tcp://127.0.0.1:{gateway.address[1]}"
         command = [sys.executable, "-m", "heating", "scan", url, "--timeout", "0.5", "--json"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            wait_until(lambda: any(one.unit == 4 for one in gateway.exchanges), what="unit 4 is asked")
+            wait_until(
+                lambda: any(one.unit == 4 for one in gateway.exchanges), within_s=60, what="unit 4 is asked"
+            )
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
     seen = json.loads(out)
     assert not seen["is_complete"]
@@ -136,7 +141,7 @@ def test_a_device_that_no_profile_fits_is_shown(capsys):
     unknown = Bus({4: LiveHouse(start_s=0, monotonic=time.monotonic).heat_pump()}, TcpFraming())
     with Gateway(unknown) as gateway:
         url = f"tcp://127.0.0.1:{gateway.address[1]}"
-        assert main(["scan", url, "--timeout", "0.05", "--units", "4", "--profile", "wago-879"]) == 0
+        assert main(["scan", url, "--units", "4", "--profile", "wago-879"]) == 0
     out = capsys.readouterr().out
     assert "answers, but no profile fits: docs/new-device.md says what to do" in out
     assert "config.toml" not in out
@@ -177,12 +182,12 @@ class Screen:
 def test_progress_is_one_line_that_is_gone_at_the_end():
     screen = Screen(is_terminal=True)
     with Progress(screen, monotonic=iter([0.0, 5.0, 10.0]).__next__) as progress:
-        progress.show(1, 4, "unit 1")
+        progress.show(3, 4, "unit 1")
         progress.show(-1, -1, "unit 1: profile 1 of 2")
     assert screen.written.split("\r\x1b[K") == [
         "",
-        draw(1, 4, "unit 1", 5.0),
-        draw(1, 4, "unit 1: profile 1 of 2", 10.0),
+        draw(3, 4, "unit 1", 5.0),
+        draw(3, 4, "unit 1: profile 1 of 2", 10.0),
         "",
     ]
 

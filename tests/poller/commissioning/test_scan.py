@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count, groupby
 
 import pytest
 
 from poller.address import NetworkAddress
 from poller.bus import ModbusTransport
-from poller.commissioning.scan import LostBusError, Scan, units_in
+from poller.commissioning.ask import Asker, LostBusError
+from poller.commissioning.scan import Scan, units_in
 from poller.config import BusSettings
 from poller.profile import load_profile, profile_names
 from readings.health import POLLER_HEALTH, Tally
@@ -16,14 +18,14 @@ from simulator.bus import Bus, Device
 from simulator.devices import meter_values
 from simulator.faults import Fault, FaultKind
 from simulator.gateway import Gateway
-from simulator.house_bus import LiveHouse, house_bus
+from simulator.house_bus import HEAT_PUMP_UNIT, METER_UNIT, LiveHouse, house_bus
 from simulator.registers import points_of
 from simulator.wire import TcpFraming
 
-PROFILES = [
-    one for one in (load_profile(name) for name in ("wago-879", "lg-r290")) if one.transport == "modbus"
-]
-PROBE_S = 0.05
+PROFILES = [load_profile(name) for name in ("wago-879", "lg-r290")]
+MODBUS = [one for one in map(load_profile, profile_names()) if one.transport == "modbus"]
+PROBE_S = 0.5
+"""Nobody waits so long where the gateway says at once that it reached nobody."""
 
 
 @pytest.fixture
@@ -33,7 +35,9 @@ def house() -> LiveHouse:
 
 @pytest.fixture(params=["tcp", "rtu"])
 def gateway(request: pytest.FixtureRequest, house: LiveHouse) -> Iterator[Gateway]:
-    with Gateway(house_bus(house, framing=request.param, baud=0, turnaround_s=0)) as one:
+    bus = house_bus(house, framing=request.param, baud=0, turnaround_s=0)
+    bus._reports_silence = True
+    with Gateway(bus) as one:
         yield one
 
 
@@ -50,12 +54,26 @@ def scan_of(opened: list[ModbusTransport]) -> Callable[..., Scan]:
     return partial(make_scan, opened)
 
 
-def make_scan(opened: list[ModbusTransport], gateway: Gateway, **more: object) -> Scan:
+def make_scan(
+    opened: list[ModbusTransport],
+    gateway: Gateway,
+    *,
+    rest: Callable[[float], object] = lambda _: None,
+    on_step: Callable[[int, int, str], None] = lambda *_: None,
+    monotonic: Callable[[], float] = time.monotonic,
+    probe_s: float = PROBE_S,
+) -> Scan:
     is_rtu = gateway.bus.framing.has_checksum
     address = NetworkAddress(*gateway.address, "rtu" if is_rtu else "socket")
     transport = ModbusTransport(BusSettings("rs485", address, 9600, 0.03), tally=Tally(POLLER_HEALTH))
     opened.append(transport)
-    return Scan(transport, PROFILES, is_rtu=is_rtu, **{"probe_s": PROBE_S, "rest": lambda _: None, **more})
+    return Scan(
+        Asker(transport, rest=rest, monotonic=monotonic),
+        PROFILES,
+        is_rtu=is_rtu,
+        probe_s=probe_s,
+        on_step=on_step,
+    )
 
 
 def test_every_unit_of_the_house_is_found_and_known(gateway, scan_of):
@@ -105,10 +123,28 @@ def test_a_gateway_that_answers_late_makes_the_scan_patient(house, scan_of):
     bus = house_bus(house, framing="tcp", baud=0, turnaround_s=0)
     bus._silence_s = 0.12
     with Gateway(bus) as gateway:
-        scan = scan_of(gateway, rest=time.sleep)
+        scan = scan_of(gateway, rest=time.sleep, probe_s=0.05)
         scan.run(range(1, 13))
     assert {one.unit for one in scan.found} == {2, 7}
-    assert scan.probe_s > PROBE_S
+    assert scan.probe_s > 0.05
+
+
+@pytest.mark.parametrize("gateway", ["tcp"], indirect=True)
+def test_a_heat_pump_that_stops_when_nobody_asks_it_is_asked_all_the_while(gateway, scan_of):
+    """The poller is stopped for a scan; an LG waits half a minute at most."""
+    seconds = count(0.0, 0.5)
+    scan = scan_of(gateway, monotonic=lambda: next(seconds))
+    scan.run(range(1, 60))
+    asked = [one.unit for one in gateway.exchanges]
+    since_found = asked[asked.index(HEAT_PUMP_UNIT) :]
+    gaps = [
+        len(list(group))
+        for unit, group in groupby(since_found, lambda one: one == HEAT_PUMP_UNIT)
+        if not unit
+    ]
+    assert len(gaps) > 5
+    assert max(gaps) * 0.5 < 20
+    assert [one.unit for one in scan.found] == [METER_UNIT, HEAT_PUMP_UNIT]
 
 
 @pytest.mark.parametrize("gateway", ["rtu"], indirect=True)
@@ -144,10 +180,16 @@ def test_what_is_no_list_of_units_is_refused(text):
         tuple(units_in(text))
 
 
-def test_rtu_is_scanned_with_every_profile(house, scan_of):
-    with Gateway(house_bus(house, framing="rtu", baud=0, turnaround_s=0)) as gateway:
-        profiles = [one for one in map(load_profile, profile_names()) if one.transport == "modbus"]
-        scan = scan_of(gateway, rest=time.sleep)
-        scan.profiles = profiles
-        scan.run((2, 7))
-    assert [one.fits[0].profile.name for one in scan.found] == ["wago-879", "lg-r290"]
+def test_every_profile_is_found_by_its_device(house, scan_of):
+    """Or another one that has the same registers, just as likely."""
+    found = {}
+    for profile in MODBUS:
+        with Gateway(Bus({2: house.device(profile)}, TcpFraming())) as gateway:
+            scan = scan_of(gateway)
+            scan.profiles = MODBUS
+            scan.run((2,))
+        fits = {fit.profile.name: fit.bits for fit in scan.found[0].fits}
+        assert fits.get(profile.name) == max(fits.values()), (profile.name, fits)
+        found[profile.name] = set(fits) - {profile.name}
+    assert found["lg-r290"] == found["janitza-b23"] == found["schneider-iem3000"] == set()
+    assert found["wago-879"] == {"inepro-pro380"}, "the same meter under another name"
