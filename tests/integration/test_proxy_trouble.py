@@ -91,6 +91,7 @@ class Street:
 
     framing: Framing
     seed: int
+    transport: type[ModbusTransport] = ModbusTransport
     clock: Clock = field(default_factory=Clock)
     asked: list[Asked] = field(default_factory=list)
     exchanges: dict[tuple[int, bytes], list[Exchange]] = field(default_factory=lambda: defaultdict(list))
@@ -195,7 +196,7 @@ class Street:
 
     def run(self, seconds: float) -> "Street":
         settings = BusSettings("rs485", NetworkAddress("127.0.0.1", 502, self.framing), BAUD, TURNAROUND_S)
-        transport = ModbusTransport(settings, tally=Tally(POLLER_HEALTH), monotonic=lambda: self.clock.now)
+        transport = self.transport(settings, tally=Tally(POLLER_HEALTH), monotonic=lambda: self.clock.now)
         transport._exchange._line = self.line
         end = self.clock.now + seconds
 
@@ -336,9 +337,17 @@ def anything(chance: Random, units: list[int], value: int) -> Iterator[Request]:
         yield parse_request(unit, pdu)
 
 
-def hour_of_trouble(framing: Framing, seed: int, seconds: float) -> Street:
+def alike(chance: Random) -> Iterator[Request]:
+    """Answers of one length from the device that is often late: on RTU only the time tells them apart."""
+    while True:
+        yield parse_request(LATE, b"\x03" + numbers(chance.randrange(1000), 2))
+
+
+def hour_of_trouble(
+    framing: Framing, seed: int, seconds: float, transport: type[ModbusTransport] = ModbusTransport
+) -> Street:
     """A controller, a program that hammers, one that asks anything, one that looks for units that are not there."""
-    street = Street(framing, seed)
+    street = Street(framing, seed, transport)
     chance = Random(seed + 1000)
     everybody = [METER, PUMP, SMALL, LATE]
     for requests, pause_s in (
@@ -346,6 +355,7 @@ def hour_of_trouble(framing: Framing, seed: int, seconds: float) -> Street:
         (anything(chance, everybody, 0), lambda: chance.expovariate(2)),
         (anything(chance, [*everybody, ABSENT], 20_000), lambda: chance.choice([0.0, 0.0, 5.0])),
         (anything(chance, [ABSENT, 100, 200], 50_000), lambda: chance.uniform(0, 10)),
+        (alike(chance), lambda: 0.1),
     ):
         street.start(Program(requests, pause_s))
     kinds = [
@@ -387,6 +397,20 @@ def hold(street: Street, seconds: float) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_in_ten_minutes_of_trouble_no_program_gets_a_wrong_answer(framing, seed):
     hold(hour_of_trouble(framing, seed, 600), 600)
+
+
+class Careless(ModbusTransport):
+    """Does not wait until a late answer can no longer come."""
+
+    def clear_at(self, request: Request) -> float:
+        return float("-inf")
+
+
+def test_without_its_patience_on_rtu_programs_would_get_each_others_answers():
+    """The same trouble, so that the test above is known to bite."""
+    street = hour_of_trouble("rtu", 2, 600, Careless)
+    street.judge()
+    assert any("the device sent []" in one for one in street.wrong)
 
 
 @pytest.mark.long
