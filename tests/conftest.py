@@ -16,6 +16,9 @@ import pytest
 
 from readings.settings import MqttSettings
 
+collect_ignore = ["homeassistant/probe"]
+"""It runs inside of Home Assistant, whose modules are not here: looking for doctests would import it."""
+
 REFUSE_SKIPS = "HEATING_TESTS_REFUSE_SKIPS"
 """Set where everything is installed: a skipped test fails the run there."""
 
