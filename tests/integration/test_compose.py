@@ -234,11 +234,11 @@ def test_an_upgrade_costs_no_reading_and_the_heat_pump_is_asked_again_within_20_
     stack(
         "up", "--detach", "--force-recreate", "--wait", "--wait-timeout", "120", "secrets", "poller", "bridge"
     )
+    started = stack.inspect("poller")["State"]["StartedAt"]
+    stack.eventually(f"timestamp(heatpump_flow_temperature_celsius) > {time.time()}")
     answered = stack("logs", "--no-log-prefix", "--timestamps", "poller").split("heatpump/heatpump: answers")[
         0
     ]
-    started = stack.inspect("poller")["State"]["StartedAt"]
-    stack.eventually(f"timestamp(heatpump_flow_temperature_celsius) > {time.time()}")
     assert_nothing_is_missing(stack)
     gap = max(later - earlier for earlier, later in pairwise(asked_at(stack)))
     with capsys.disabled():
