@@ -82,8 +82,8 @@ def choose_periods(
         raise CommandError(f"--from {start} is after --to {end}")
     if start > today or (end - start).days > LONGEST_DAYS:
         raise CommandError(f"expected days that have been, thirty years at most: got {start} to {end}")
-    end = min(end, end_of_month(today))
-    return by_day(start, end, zone) if is_daily else by_month(start, end, zone)
+    end = min(end, today)
+    return by_day(start, end, zone) if is_daily else by_month(start, min(end_of_month(end), today), zone)
 
 
 def _work_out(
@@ -110,7 +110,8 @@ def _work_out(
             devices,
             start_s,
             midnight_s(last + timedelta(days=2), settings.zone),
-            lambda done, of: progress.show(done, of, "asking Prometheus"),
+            now_s=now.timestamp(),
+            tell=lambda done, of: progress.show(done, of, "asking Prometheus"),
         )
     whole = Period("all", tuple(each_day(first, last, settings.zone)))
     return (

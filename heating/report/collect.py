@@ -113,6 +113,8 @@ def collect(
     devices: Devices,
     start_s: int,
     end_s: int,
+    *,
+    now_s: float,
     tell: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Measured:
     """Everything that was measured in a span.
@@ -122,6 +124,7 @@ def collect(
         devices: Whose.
         start_s: A midnight, seconds since 1970 UTC.
         end_s: The end, the same.
+        now_s: The time.
         tell: Is told how many questions were answered, of how many.
     """
     queries = [lowest_count(devices.meter), highest_count(devices.meter)]
@@ -144,6 +147,7 @@ def collect(
         highest_kwh=values(queries[1]),
         outdoor_celsius=values(None if devices.outdoor is None else mean_outdoor(devices.outdoor)),
         thermal_kwh=values(None if devices.heat_pump is None else heat(devices.heat_pump)),
+        until_s=now_s,
     )
 
 

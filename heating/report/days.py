@@ -58,8 +58,8 @@ def by_day(first: date, last: date, zone: tzinfo) -> tuple[Period, ...]:
 
 
 def by_month(first: date, last: date, zone: tzinfo) -> tuple[Period, ...]:
-    """A period for each month, whole at both ends."""
-    days = each_day(first.replace(day=1), end_of_month(last), zone)
+    """A period for each month, the first one whole, the last one up to that day."""
+    days = each_day(first.replace(day=1), last, zone)
     return tuple(Period(name, tuple(ones)) for name, ones in groupby(days, lambda day: f"{day.date:%Y-%m}"))
 
 

@@ -130,7 +130,7 @@ class _Maker:
             degree_days_lack=len(days) - len(counted),
             thermal_kwh=thermal,
             cop=cop,
-            gap_h=sum(one is None for one in self._measured.lowest_kwh[first:end]) / 2,
+            gap_h=self._measured.gap_h(first, end),
         )
 
     def _day(self, day: Day) -> Figures:

@@ -5,6 +5,7 @@ also before and after the clocks change. So a day is a run of half hours, and
 one query brings months of them.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -25,6 +26,7 @@ class Measured:
         highest_kwh: The highest, which is its last.
         outdoor_celsius: Mean outdoor temperature.
         thermal_kwh: Heat that the water took away; `None` where it was not measured for the whole half hour.
+        until_s: When it was asked: what is still to come is no gap.
     """
 
     start_s: int
@@ -32,6 +34,7 @@ class Measured:
     highest_kwh: Values
     outdoor_celsius: Values
     thermal_kwh: Values
+    until_s: float = math.inf
 
     def place(self, at_s: int) -> int:
         """How many half hours lie before a time.
@@ -40,6 +43,11 @@ class Measured:
         2
         """
         return (at_s - self.start_s) // HALF_HOUR_S
+
+    def gap_h(self, first: int, end: int) -> float:
+        """Hours without a reading of the meter, from one half hour to another."""
+        been = end if math.isinf(self.until_s) else min(end, self.place(int(self.until_s)))
+        return sum(one is None for one in self.lowest_kwh[first:been]) * HALF_HOUR_S / 3600
 
     def before(self) -> Values:
         """The last count before each half hour, and before what would come after the last one."""

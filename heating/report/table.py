@@ -64,6 +64,11 @@ def _lay_out(chosen: Sequence[Column], rows: Sequence[Figures], total: Figures) 
     )
 
 
+def _whole(rows: Sequence[Figures]) -> Sequence[Figures]:
+    """What an average is made of: a day that was half measured is no small day."""
+    return [one for one in rows if one.status is Status.OK] or rows
+
+
 def _numbers(column: Column, rows: Sequence[Figures]) -> list[float]:
     return [value for one in rows if isinstance(value := column.value(one), int | float)]
 
@@ -87,7 +92,7 @@ def _average(column: Column, rows: Sequence[Figures]) -> str:
         case "Date" | "Month":
             return "Average"
         case "Daily_kWh" | "Monthly_kWh" | "Avg_Outdoor_Temp_C" | "Cost" | "Degree_Days_K" | "Thermal_kWh":
-            numbers = _numbers(column, rows)
+            numbers = _numbers(column, _whole(rows))
             return write(fmean(numbers), column.decimals) if numbers else ""
         case _:
             return ""

@@ -1,12 +1,14 @@
 """The figures of a day, from half hours written by hand."""
 
+from dataclasses import replace
 from datetime import date
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from heating.commands.report import choose_periods
 from heating.report.columns import to_csv
-from heating.report.days import Period, by_day, by_month
+from heating.report.days import Period, by_day
 from heating.report.figures import Figures, Rules, Status, make_figures, make_total
 from heating.report.measured import HALF_HOUR_S, Measured
 from heating.report.table import to_table
@@ -110,8 +112,29 @@ def test_a_day_has_the_hours_of_its_zone_and_midnights_lie_on_one_grid(zone, fir
 
 
 def test_a_month_is_whole():
-    (month,) = by_month(date(2028, 2, 10), date(2028, 2, 11), BERLIN)
-    assert (month.name, len(month.days)) == ("2028-02", 29)
+    months = choose_periods(date(2028, 2, 10), date(2028, 2, 11), date(2028, 4, 9), BERLIN, is_daily=False)
+    assert [(one.name, len(one.days)) for one in months] == [("2028-02", 29)]
+
+
+def test_the_days_to_come_are_in_no_report_and_no_gap():
+    today = date(2028, 4, 9)
+    months = choose_periods(None, None, today, BERLIN, is_daily=False)
+    assert [one.name for one in months][::11] == ["2027-05", "2028-04"]
+    assert months[-1].days[-1].date == today
+    days = choose_periods(date(2028, 4, 8), date(2028, 5, 1), today, BERLIN, is_daily=True)
+    assert [one.name for one in days] == ["2028-04-08", "2028-04-09"]
+    day = by_day(DAY, DAY, BERLIN)
+    now = replace(measured({-0.5: 100.0, 0: 100.1, 1: 101.0}), until_s=day[0].start_s + 3 * 3600 + 60)
+    assert make_figures(now, day, Rules())[0].gap_h == 2.0
+
+
+def test_an_average_is_made_of_whole_days():
+    rows = [
+        Figures("2026-01-10", Status.OK, energy_kwh=10.0),
+        Figures("2026-01-11", Status.PARTIAL, energy_kwh=2.0),
+    ]
+    table = to_table(rows, Figures("all", Status.OK, energy_kwh=12.0), is_daily=True, width=None)
+    assert [line.split()[:2] for line in table.splitlines()[3:5]] == [["Total", "12.0"], ["Average", "10.0"]]
 
 
 def test_the_originals_columns_come_first_with_one_decimal():
