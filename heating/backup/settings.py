@@ -6,10 +6,13 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from bridge.config import read_config as read_bridge_config
-from poller.config import read_config as read_poller_config
+from bridge.config import BridgeTable
+from poller.config import PollerTable
 from readings.errors import SettingsError
 from readings.settings import load
+
+OURS = ("HEATING_BACKUP__", "HEATING_BRIDGE__", "HEATING_POLLER__")
+STORE, JOURNAL = "store.sqlite", "journal.sqlite"
 
 
 class BackupTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,9 +40,14 @@ class BackupTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class BackupFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The configuration file as backup and restore read it."""
+    """The configuration file as backup and restore read it.
+
+    Not as the programs do: a file that it names, a certificate for instance, may be missing on an empty host.
+    """
 
     backup: BackupTable = BackupTable()
+    bridge: BridgeTable = BridgeTable()
+    poller: PollerTable = PollerTable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +70,11 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> BackupSettings:
     Raises:
         SettingsError: One line that names file, key and what was expected.
     """
-    ours = {name: value for name, value in environ.items() if name.startswith("HEATING_BACKUP__")}
-    table = load(path, BackupFile, ours).backup
+    file = load(path, BackupFile, {name: value for name, value in environ.items() if name.startswith(OURS)})
+    table = file.backup
     places = {
-        "store": read_bridge_config(path, environ).store,
-        "journal": read_poller_config(path, environ).journal,
+        "store": path.parent / file.bridge.data / STORE,
+        "journal": path.parent / file.poller.data / JOURNAL,
     }
     for part, place in (
         ("prometheus", table.prometheus_data),

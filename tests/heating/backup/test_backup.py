@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.config import read_config as read_bridge_config
 from bridge.database import Database
 from bridge.outbox import Outbox
 from bridge.store import Store
@@ -22,6 +23,11 @@ from heating.backup.settings import read_settings
 from heating.backup.snapshot import copy_database
 from heating.backup.take import take_backup
 from heating.errors import CommandError
+from poller.config import read_config as read_poller_config
+from poller.journal import Journal, Row
+from poller.walltime import WallTime
+from readings.payload import StreamRange
+from readings.release import RELEASED_MS
 from tests.bridge.states import METER, NOON_MS, info, journal, ready, state
 from tests.conftest import needs
 from tests.heating.report.simple_house import SimpleHouse, fill, utc
@@ -224,6 +230,28 @@ def test_a_damaged_database_makes_no_backup(home, tmp_path, capsys):
     assert not list(tmp_path.glob(".*")), "nothing unfinished is left"
 
 
+def test_the_places_are_those_of_the_programs(home):
+    places = read_settings(home / "config.toml", {"HEATING_POLLER__DATA": "elsewhere"}).places
+    assert places["store"] == read_bridge_config(home / "config.toml", {}).store
+    assert (
+        places["journal"]
+        == read_poller_config(home / "config.toml", {"HEATING_POLLER__DATA": "elsewhere"}).journal
+    )
+
+
+def test_a_configuration_that_names_what_the_backup_lacks_is_put_back_all_the_same(home, tmp_path):
+    """A certificate that the operating system brings, or a password that nobody wanted in a backup."""
+    config = home / "config.toml"
+    config.write_text(
+        CONFIG.replace('also = ["secrets"]\n', "")
+        + '[[remote_write]]\nurl = "http://localhost:9090/api/v1/write"\nusername = "me"\npassword_file = "secrets/mqtt"\n'
+    )
+    made = tmp_path / "made.tar.gz"
+    assert main(["backup", "-o", str(made), "--config", str(config)]) == 0
+    assert restore(made, tmp_path / "elsewhere") == 0
+    assert count(tmp_path / "elsewhere" / "poller" / "journal.sqlite") == 1000
+
+
 def test_the_store_is_taken_before_prometheus():
     """What is sent in between is then in both, and not in neither."""
     assert PARTS.index("store") < PARTS.index("prometheus")
@@ -335,6 +363,23 @@ def test_a_restored_store_sends_what_it_had_not_sent_and_asks_only_for_what_is_m
         assert [time_ms - NOON_MS for _, _, time_ms in send_all(outbox)] == [6000, 7000, 60_000]
     finally:
         restored.close()
+
+
+def test_a_journal_that_is_copied_while_it_is_written_goes_on_in_a_new_stream(tmp_path):
+    """With the filters' state, in which the offset of a replaced meter is."""
+    clock = WallTime(offset_ms=RELEASED_MS, steady_since=0, is_trusted=True)
+    taken = [Row(METER, float(second), {"power_total_kw": 1.5}) for second in range(1, 4)]
+    (tmp_path / "restored").mkdir()
+    running = Journal(tmp_path / "journal.sqlite", stream="a", boot="boot 1")
+    running.commit(taken[:2], {METER: b"offset"}, clock)
+    copy_database(tmp_path / "journal.sqlite", tmp_path / "restored" / "journal.sqlite")
+    running.commit(taken[2:], {METER: b"later"}, clock)
+    running.close()
+    restored = Journal(tmp_path / "restored" / "journal.sqlite", stream="b", boot="boot 2")
+    assert restored.kept()[METER].data == b"offset"
+    restored.commit(taken[2:], {}, clock)
+    assert restored.listed(METER) == (StreamRange("a", 1, 2), StreamRange("b", 1, 1))
+    restored.close()
 
 
 def send_all(outbox: Outbox) -> list[tuple[str, float, int]]:
