@@ -14,6 +14,7 @@ import pytest
 from bridge.config import read_config as read_bridge_config
 from bridge.database import Database
 from bridge.outbox import Outbox
+from bridge.sample import Sample, Series
 from bridge.store import Store
 from heating.__main__ import main
 from heating.backup.archive import write_archive
@@ -32,6 +33,7 @@ from tests.bridge.states import METER, NOON_MS, info, journal, ready, state
 from tests.conftest import needs
 from tests.heating.report.simple_house import SimpleHouse, fill, utc
 from tests.heating.report.test_real_report import serve
+from tests.history import send
 from tests.integration.prometheus_api import query
 
 HEAD = Head(format=FORMAT, version="0.1.0", made="2026-11-26T02:30:00+00:00")
@@ -313,13 +315,24 @@ def test_prometheus_is_backed_up_while_it_runs_and_put_back_on_an_empty_host(hom
         assert everything(again.port) == before
         assert len(before) == 4
         assert sum(map(len, before.values())) == 4 * 289
+        # What the bridge sends once more is in a block already; what is new comes with it.
+        meter = Series("meter_energy_total_kwh", (("device", "meter"),))
+        (name,) = [name for name in before if meter.name in name]
+        known = [Sample(meter, float(value), round(at * 1000)) for at, value in before[name][-5:]]
+        at_s = before[name][-1][0] + 30
+        assert send(again.port, [*known, Sample(meter, known[-1].value + 1, round(at_s * 1000))]) == 6
+        after = everything(again.port, at_s)
+        assert [float(value) for _, value in after.pop(name)] == [
+            *(float(value) for _, value in before.pop(name)),
+            known[-1].value + 1,
+        ]
+        assert after == before
     finally:
         again.stop()
 
 
-def everything(port: int) -> dict[str, list[list[float]]]:
+def everything(port: int, at: float = utc("2026-01-06T00:00")) -> dict[str, list[list[float]]]:
     """Every sample of the house."""
-    at = utc("2026-01-06T00:00")
     found = query(port, f'{{__name__=~"meter_.*|sensor_.*|heatpump_.*"}}[2d] @ {at}')
     return {json.dumps(one["metric"], sort_keys=True): one["values"] for one in found}
 
