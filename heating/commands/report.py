@@ -136,12 +136,12 @@ def _show(
         "timezone": settings.zone.key,
         "currency": settings.table.currency if settings.rules.prices else None,
     }
-    said = ", ".join(f"{name} {value}" for name, value in about.items() if value is not None)
+    said = ", ".join(f"{name}: {value}" for name, value in about.items() if value is not None)
     if options.plot not in {None, TERMINAL}:
         path = Path(options.plot)
         try:
             path.write_text(
-                to_svg(rows, f"kWh per {'day' if is_daily else 'month'}: {said}"), encoding="utf-8"
+                to_svg(rows, f"kWh per {'day' if is_daily else 'month'} ({said})"), encoding="utf-8"
             )
         except OSError as error:
             raise CommandError(f"{path}: cannot be written: {error.strerror}") from error

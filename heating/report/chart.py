@@ -62,7 +62,7 @@ def to_svg(rows: Sequence[Figures], title: str) -> str:
             f'<rect x="{x + step * 0.1:.1f}" y="{floor - tall:.1f}" width="{step * 0.8:.1f}" height="{tall:.1f}" '
             f'fill="{fill}"><title>{escape(one.name)}: {escape(_end(one))}</title></rect>'
         )
-    every = max(len(rows) // 12, 1)
+    every = max(len(rows) // 10, 1)
     parts += [
         f'<text x="{LEFT + place * step:.1f}" y="{HEIGHT - 16}">{escape(one.name)}</text>'
         for place, one in enumerate(rows)
@@ -73,17 +73,19 @@ def to_svg(rows: Sequence[Figures], title: str) -> str:
             f'<text x="{WIDTH - LEFT + 4}" y="{TOP + 4}">{write(warmest, 0)} °C</text>'
             f'<text x="{WIDTH - LEFT + 4}" y="{floor}">{write(coldest, 0)} °C</text>'
         )
-        parts.append(f'<path d="{_line(rows, step, at)}" fill="none" stroke="#d62728" stroke-width="1.5"/>')
+        parts.append(
+            f'<path d="{_line(rows, step, at)}" fill="none" stroke="#d62728" stroke-width="2" stroke-linecap="round"/>'
+        )
     return "\n".join([*parts, "</svg>", ""])
 
 
 def _line(rows: Sequence[Figures], step: float, at: Callable[[float], float]) -> str:
     """The path of the temperature, interrupted where it is not known."""
-    words, pen = [], "M"
+    words, is_new = [], True
     for place, one in enumerate(rows):
-        if one.outdoor_celsius is None:
-            pen = "M"
-        else:
-            words.append(f"{pen}{LEFT + (place + 0.5) * step:.1f} {at(one.outdoor_celsius):.1f}")
-            pen = "L"
+        if one.outdoor_celsius is not None:
+            at_x, at_y = LEFT + (place + 0.5) * step, at(one.outdoor_celsius)
+            # A line of no length is a dot: a day between two unknown ones is seen, too.
+            words.append(f"M{at_x:.1f} {at_y:.1f}h0" if is_new else f"L{at_x:.1f} {at_y:.1f}")
+        is_new = one.outdoor_celsius is None
     return "".join(words)

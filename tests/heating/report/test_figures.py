@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from datetime import date
+from xml.etree import ElementTree
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from heating.commands.report import choose_periods
+from heating.report.chart import to_svg
 from heating.report.columns import to_csv
 from heating.report.days import Period, by_day
 from heating.report.figures import Figures, Rules, Status, make_figures, make_total
@@ -152,3 +154,14 @@ def test_a_table_gives_way_to_a_narrow_terminal():
     assert "Start_kWh, End_kWh" in narrow
     assert "Total" in narrow
     assert "Average" in narrow
+
+
+def test_a_picture_is_well_formed_and_shows_a_day_between_two_unknown_ones():
+    rows = [
+        Figures(f"2026-01-1{day}", Status.OK, energy_kwh=day, outdoor_celsius=celsius)
+        for day, celsius in enumerate([None, 1.0, None, 2.0, 3.0])
+    ]
+    root = ElementTree.fromstring(to_svg(rows, "<title> & more"))  # noqa: S314  # our own picture
+    assert root.find("{*}title").text == "<title> & more"
+    (line,) = [one.get("d") for one in root.findall("{*}path") if one.get("fill") == "none"]
+    assert (line.count("M"), line.count("h0"), line.count("L")) == (2, 2, 1)
