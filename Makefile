@@ -34,6 +34,9 @@ test-homeassistant: $(VENV)/.dev  ## the real Home Assistant with a simulated ho
 bench: $(VENV)/.demo  ## what the parts cost, in eight minutes; ARGS="bridge disk" measures only these
 	@$(BIN)/python -m bench $(ARGS)
 
+dashboards: $(VENV)/.dev  ## write grafana/dashboards/*.json anew from grafana/source
+	@$(BIN)/python -m grafana.source
+
 lint: $(VENV)/.dev    ## ruff and mypy --strict
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

@@ -118,10 +118,17 @@ def mqtt_settings(mosquitto: Server) -> MqttSettings:
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[Server]:
     """A Prometheus with the remote-write receiver and an out-of-order window of 14 days, on a free port."""
-    program = needs("prometheus")
-    port = free_port()
     folder = tmp_path / "prometheus"
     folder.mkdir()
+    server = start_prometheus(folder)
+    yield server
+    server.stop()
+
+
+def start_prometheus(folder: Path) -> Server:
+    """The same in a folder, for who keeps it for longer than a test."""
+    program = needs("prometheus")
+    port = free_port()
     config = folder / "prometheus.yml"
     config.write_text("storage:\n  tsdb:\n    out_of_order_time_window: 14d\n")
     server = Server(
@@ -136,5 +143,4 @@ def prometheus(tmp_path: Path) -> Iterator[Server]:
         folder / "log",
     )
     server.start()
-    yield server
-    server.stop()
+    return server

@@ -8,15 +8,17 @@ the databases are left out. What comes out is what Prometheus would hold.
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 from bridge.remote_write.encode import HEADERS, Encoder
-from bridge.sample import Sample, name_fields, to_samples
+from bridge.sample import Sample, Series, name_fields, to_samples
 from poller.assemble import Folded, Report, Stamped, fold_poll, fold_report, fold_silence, new_tracker
 from poller.blocks import BlockRead, Poll
 from poller.decode import decode_texts
 from poller.device import Device, describe_device
 from poller.plan import DevicePlan, plan_device
 from poller.profile import load_profile
+from readings.health import BRIDGE_HEALTH, POLLER_HEALTH
 from readings.reading import DeviceKey, DeviceState, Kind
 from simulator.bus import Device as Simulated
 from simulator.house import HouseState
@@ -217,3 +219,29 @@ def _post(port: int, body: bytes) -> None:
     request = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1/write", body, dict(HEADERS))
     with urllib.request.urlopen(request, timeout=30) as answer:
         assert answer.status == 204
+
+
+LABELS: Mapping[str, tuple[str, ...]] = {
+    "device": ("heating", "heatpump"),
+    "bus": ("rs485",),
+    "field": ("power_factor",),
+    "reason": ("timeout",),
+    "result": ("complete", "partial"),
+    "outcome": ("sent", "retry"),
+}
+
+
+def health(start_s: float, end_s: float, *, step_s: float = 60.0) -> Iterator[Sample]:
+    """What the programs would have said of themselves meanwhile: counters that rise slowly, gauges that are well."""
+    made = [
+        (row, Series(row.name, tuple(sorted(zip(row.labels, values, strict=True)))))
+        for row in (*POLLER_HEALTH.values(), *BRIDGE_HEALTH.values())
+        for values in product(*(LABELS.get(label, ("x",)) for label in row.labels))
+    ]
+    steps = int((end_s - start_s) / step_s)
+    for step in range(steps):
+        time_s = start_s + step * step_s
+        for row, series in made:
+            is_yes = row.name.endswith(("_complete", "_up", "_trusted", "_connected", "_info"))
+            value = float(step // 10) if row.kind == "counter" else 1.0 if is_yes else float(len(row.name))
+            yield Sample(series, value, round(time_s * 1000))

@@ -6,9 +6,9 @@ import urllib.request
 from typing import Any
 
 
-def query(port: int, expression: str) -> list[dict[str, Any]]:
-    """The result of an instant query; an error of the server is an error of the test."""
-    words = urllib.parse.urlencode({"query": expression})
+def query(port: int, expression: str, at_s: float | None = None) -> list[dict[str, Any]]:
+    """The result of an instant query, now or at a time; an error of the server is an error of the test."""
+    words = urllib.parse.urlencode({"query": expression} | ({} if at_s is None else {"time": at_s}))
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{words}", timeout=10) as answer:
         return json.load(answer)["data"]["result"]
 

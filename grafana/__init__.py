@@ -1,0 +1,1 @@
+"""Grafana's provisioning, its dashboards, and what they are made from."""

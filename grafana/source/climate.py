@@ -1,0 +1,87 @@
+"""Climate: rooms, buffer, weather, and how the sensors are."""
+
+from typing import Any
+
+from grafana.source.board import BUFFER, INDOOR, OUTDOOR, board
+from grafana.source.panels import (
+    GREEN,
+    ORANGE,
+    ROOMS,
+    SKY,
+    VERMILION,
+    WHITE,
+    YELLOW,
+    Query,
+    lines,
+    number,
+    states,
+)
+from grafana.source.queries import sensor
+
+INDOOR_STEPS = ((None, "green"), (0, "dark-blue"), (20, "dark-yellow"), (22, "dark-orange"), (24, "dark-red"))
+OUTDOOR_STEPS = (
+    (None, "green"), (-20, "dark-blue"), (1, "dark-green"), (10, "dark-yellow"), (20, "dark-orange"), (30, "dark-red"),
+)  # fmt: skip
+SILENT_S = 300
+
+
+def climate() -> dict[str, Any]:
+    """How warm it is, and whether what tells so is well."""
+    smooth = "avg_over_time({}[5m])"
+    indoor, outdoor, buffer = (sensor("temperature_celsius", one) for one in ("indoor", "outdoor", "buffer"))
+    panels = [
+        number("Indoors", "The sensor that is chosen above.", (0, 0, 4, 5), Query(indoor, "Indoors"), unit="celsius",
+               decimals=1, steps=INDOOR_STEPS, filled=True),
+        number("Outdoors", "The sensor that is chosen above.", (4, 0, 4, 5), Query(outdoor, "Outdoors"), unit="celsius",
+               decimals=1, steps=OUTDOOR_STEPS, filled=True),
+        number("Buffer", "At the top of the buffer tank.", (8, 0, 4, 5), Query(buffer, "Buffer"), unit="celsius",
+               decimals=1, steps=((None, "dark-blue"), (35, "dark-orange"), (40, "dark-red")), filled=True),
+        number("Thermostat", "Whether it asks for heat.", (12, 0, 4, 5), Query("thermostat_switch_state", "{{device}}"),
+               unit="short", words={0: ("off", "dark-blue"), 1: ("on", "dark-yellow")}, filled=True),
+        number("Weakest battery", "Below 20 % it holds for some weeks yet.", (16, 0, 4, 5),
+               Query("min(sensor_battery_percent)", "Battery"), unit="percent", decimals=0,
+               steps=((None, "red"), (20, "yellow"), (40, "green"))),
+        number("Silent sensors", "Without a message for 5 minutes, within the last two days.", (20, 0, 4, 5),
+               Query(f"count(time() - last_over_time(sensor_last_seen_timestamp[2d]) > {SILENT_S}) or vector(0)", "Silent"),
+               unit="short", decimals=0, steps=((None, "green"), (1, "red")), filled=True),
+        lines("Indoors", "Means of 5 minutes.", (0, 5, 12, 8), [Query(smooth.format(indoor), "Indoors")], unit="celsius",
+              axis="temperature", decimals=1, span=(18, 25), colors={"Indoors": WHITE},
+              steps=((None, "blue"), (20, "transparent"), (23, "red"))),
+        lines("Outdoors", "Means of 5 minutes.", (12, 5, 12, 8), [Query(smooth.format(outdoor), "Outdoors")],
+              unit="celsius", axis="temperature", decimals=1, span=(-8, 27), colors={"Outdoors": SKY},
+              steps=((None, "purple"), (0, "blue"), (10, "green"), (20, "orange"), (30, "red"))),
+        lines("Buffer and water", "The buffer's top, and what the heat pump sends and gets back.", (0, 13, 12, 9),
+              [Query(smooth.format(buffer), "Buffer"),
+               Query("max(heatpump_flow_temperature_celsius)", "Flow"),
+               Query("max(heatpump_return_temperature_celsius)", "Return"),
+               Query("max(heatpump_target_temperature_celsius)", "Target")],
+              unit="celsius", axis="temperature", decimals=1, span=(27, 45),
+              colors={"Buffer": WHITE, "Flow": VERMILION, "Return": "#3D7EC7", "Target": YELLOW},
+              steps=((None, "transparent"), (35, "orange"), (40, "red"))),
+        lines("Thermostat", "What it measures, and what it aims at.", (12, 13, 12, 5),
+              [Query("thermostat_current_temperature_celsius", "Measured"),
+               Query("thermostat_target_temperature_celsius", "Target")],
+              unit="celsius", axis="temperature", decimals=1, colors={"Measured": ORANGE, "Target": YELLOW}),
+        states("Thermostat switch", "When it asked for heat.", (12, 18, 12, 4),
+               [Query("thermostat_switch_state", "{{device}}")], {0: ("off", "transparent"), 1: ("on", GREEN)}),
+        lines("All rooms", "Every sensor's temperature.", (0, 22, 12, 8),
+              [Query("sensor_temperature_celsius", "{{sensor_name}}")], unit="celsius", axis="temperature", decimals=1,
+              colors=ROOMS),
+        lines("Humidity", "Above 60 % for long, mould comes.", (12, 22, 12, 8),
+              [Query("sensor_humidity_percent", "{{sensor_name}}")], unit="percent", axis="humidity", decimals=0,
+              colors=ROOMS,
+              steps=((None, "transparent"), (60, "yellow"), (70, "red"))),
+        lines("Batteries", "They fall in steps, and in the cold for a while.", (0, 30, 8, 7),
+              [Query("sensor_battery_percent", "{{sensor_name}}")], unit="percent", axis="charge", decimals=0,
+              colors=ROOMS,
+              span=(0, 100)),
+        lines("Radio", "Above -60 dBm is good, below -70 dBm messages get lost.", (8, 30, 8, 7),
+              [Query("avg_over_time(sensor_rssi_dbm[15m])", "{{sensor_name}}")], unit="dBm", axis="signal", decimals=0,
+              colors=ROOMS,
+              steps=((None, "red"), (-70, "yellow"), (-60, "transparent"))),
+        lines("Last message", "How long ago each sensor was heard.", (16, 30, 8, 7),
+              [Query("time() - last_over_time(sensor_last_seen_timestamp[2d])", "{{sensor_name}}")], unit="s",
+              axis="age", decimals=0, colors=ROOMS, steps=((None, "transparent"), (SILENT_S, "red"))),
+    ]  # fmt: skip
+    says = "Rooms, buffer and weather, and how the sensors are."
+    return board("heating-climate", "Heating: climate", says, panels, [INDOOR, OUTDOOR, BUFFER])

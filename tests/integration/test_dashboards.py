@@ -1,0 +1,139 @@
+"""The dashboards, asked of a Prometheus that holds a week of the house: nothing empty, and a day's energy is the meter's."""
+
+import json
+import re
+import urllib.parse
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from grafana.source.queries import hourly, today
+from readings.reading import Kind
+from tests.conftest import Server, start_prometheus
+from tests.history import History, Replacement, Silence, health, send
+from tests.integration.prometheus_api import query
+
+BOARDS = {
+    path.stem: json.loads(path.read_text())
+    for path in (Path(__file__).parents[2] / "grafana" / "dashboards").glob("*.json")
+}
+PANELS = [
+    pytest.param(panel, target, id=f"{name}-{panel['title']}-{target['refId']}")
+    for name, board in BOARDS.items()
+    for panel in board["panels"]
+    for target in panel["targets"]
+]
+CHOSEN = {
+    "meter": "heating", "heatpump": "heatpump", "indoor": "temp_indoor", "outdoor": "temp_outdoor",
+    "buffer": "temp_buffer", "price": "0.30", "began": "0",
+}  # fmt: skip
+HOME = ZoneInfo("Europe/Berlin")
+COUNT = 'meter_energy_total_kwh{device="heating"}'
+
+
+@pytest.fixture(scope="module")
+def week(tmp_path_factory) -> Iterator[tuple[Server, float]]:
+    """A week in January, every two minutes, which ends while the compressor runs; and its end."""
+    server = start_prometheus(tmp_path_factory.mktemp("week"))
+    house = History(start_s=1768449600, end_s=1768449600 + 7 * 86_400, step_s=120)
+    running = 1768449600.0
+    for_so_long = 0
+    samples = []
+    for sample in house.samples():
+        samples.append(sample)
+        if sample.series.name == "heatpump_compressor_running":
+            for_so_long = for_so_long + 1 if sample.value else 0
+            if for_so_long >= 5:
+                running = sample.timestamp_ms / 1000
+    send(server.port, (one for one in samples if one.timestamp_ms <= running * 1000))
+    send(server.port, health(running - 86_400, running + 1))
+    yield server, running
+    server.stop()
+
+
+def chosen(expression: str, range_s: int) -> str:
+    """The expression as Grafana sends it."""
+    for name, value in {"__range": f"{range_s}s", "__rate_interval": "120s", **CHOSEN}.items():
+        expression = re.sub(rf"\$\{{?{name}\b\}}?", value, expression)
+    assert "$" not in expression
+    return expression
+
+
+def between(port: int, expression: str, start_s: float, end_s: float, step_s: int) -> list[dict[str, Any]]:
+    words = urllib.parse.urlencode({"query": expression, "start": start_s, "end": end_s, "step": step_s})
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query_range?{words}", timeout=30) as answer:
+        return json.load(answer)["data"]["result"]
+
+
+@pytest.mark.prometheus
+@pytest.mark.parametrize(("panel", "target"), PANELS)
+def test_no_panel_is_empty(panel: dict[str, Any], target: dict[str, Any], week: tuple[Server, float]):
+    server, end_s = week
+    expression = chosen(target["expr"], 6 * 3600)
+    if target.get("instant"):
+        found = query(server.port, expression, at_s=end_s)
+    else:
+        step_s = 3600 if target.get("interval") else 60
+        found = between(server.port, expression, end_s // 3600 * 3600 - 6 * 3600, end_s, step_s)
+    assert found, expression
+
+
+def days(port: int, start: datetime, count: int) -> dict[str, float]:
+    """As the bars are made: an hour's growth by the hour that begins, named after its day at home, added up."""
+    end = start + timedelta(days=count)
+    added: dict[str, float] = defaultdict(float)
+    for series in between(port, hourly(COUNT), start.timestamp(), end.timestamp() - 1, 3600):
+        for at, value in series["values"]:
+            added[datetime.fromtimestamp(at, HOME).date().isoformat()] += float(value)
+    return added
+
+
+@pytest.mark.prometheus
+@pytest.mark.parametrize(
+    ("first", "has_trouble"),
+    [
+        (datetime(2026, 3, 28, tzinfo=HOME), False),
+        (datetime(2026, 10, 24, tzinfo=HOME), False),
+        (datetime(2026, 1, 17, tzinfo=HOME), True),
+    ],
+    ids=["spring forward", "fall back", "a meter replaced, and four hours without it"],
+)
+def test_a_day_s_energy_is_the_meter_s(first: datetime, has_trouble: bool, prometheus: Server):
+    """Three days at home: what the panels show is what the meter counted, to 0.01 kWh."""
+    start, end = first.timestamp(), (first + timedelta(days=3)).timestamp()
+    noon = (first + timedelta(days=1, hours=12)).timestamp()
+    house = History(
+        start_s=start - 3600,
+        end_s=end + 3600,
+        step_s=300,
+        replacements=(Replacement(noon, "99887766", 17.0),) if has_trouble else (),
+        silences=(Silence("heating", noon + 79_200, noon + 93_600),) if has_trouble else (),
+    )
+    counts: dict[float, float] = {}
+    samples = []
+    for sample in house.samples():
+        samples.append(sample)
+        if sample.series.name == "meter_energy_total_kwh":
+            counts[sample.timestamp_ms / 1000] = sample.value
+    send(prometheus.port, samples)
+    shown = days(prometheus.port, first, 3)
+    for number in range(3):
+        begins = first + timedelta(days=number)
+        ends = first + timedelta(days=number + 1)
+        truth = counts[ends.timestamp()] - counts[begins.timestamp()]
+        assert shown[begins.date().isoformat()] == pytest.approx(truth, abs=0.01)
+        # The number for today, five minutes before midnight.
+        almost = ends.timestamp() - 300
+        range_s = round(almost - begins.timestamp())
+        (now,) = query(prometheus.port, chosen(today(COUNT), range_s), at_s=almost)
+        assert float(now["value"][1]) == pytest.approx(counts[almost] - counts[begins.timestamp()], abs=0.01)
+
+
+def test_the_history_has_what_the_dashboards_ask_for():
+    assert {one.key.kind for one in History(start_s=0, end_s=0).devices} == set(Kind)
