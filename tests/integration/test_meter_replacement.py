@@ -205,7 +205,7 @@ class Day:
             hangs_after_s=DAY_S,
             on_hang=pytest.fail,
         )
-        self.clock.is_settled = poller._recorder._queue.empty
+        self.clock.is_settled = lambda: poller._recorder._intake.is_empty
         return poller
 
     def _config(self, mosquitto: Server, prometheus: Server) -> str:
