@@ -174,7 +174,8 @@ class Seat:
             self._take_values(run, block, outcome)
         elif purpose is Purpose.IDENTITY and not self._split(run, block, purpose, outcome):
             self._take_identity(run, outcome)
-        if not run.is_answered and run.unanswered >= (1 if self.is_silent else 2):
+        # Without a connection nothing is answered, a spacer neither, whatever was before.
+        if (run.is_unreachable or not run.is_answered) and run.unanswered >= (1 if self.is_silent else 2):
             self._give_up(run, outcome, now)
         if run.pending or run.again or run.identity:
             return None

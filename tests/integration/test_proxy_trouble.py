@@ -414,7 +414,7 @@ def test_without_its_patience_on_rtu_programs_would_get_each_others_answers():
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("seed", range(100, 120))
 def test_in_an_hour_of_trouble_no_program_gets_a_wrong_answer(framing, seed):

@@ -266,3 +266,18 @@ def test_a_late_answer_does_not_hide_that_the_gateway_has_gone():
         finished = timetable.report(job, gone, 0.0, late=frozenset({PUMP}))
     assert finished is not None
     assert timetable.next(0.5, is_connected=False) == 1.0
+
+
+def test_a_poll_that_waits_for_its_spacer_ends_when_the_gateway_goes():
+    """Another program's answer is as long as the next block's, and one block was read before."""
+    poll = plan(METER, block(50, 20), block(0, 5))
+    is_gone = lambda job: isinstance(job, Job) and job.block.count != 20  # noqa: E731
+    play = Play(
+        Timetable([poll], 0.0, is_rtu=True),
+        takes=lambda job: 0.0 if is_gone(job) else FAST,
+        fails=lambda job: FailureReason.UNREACHABLE if is_gone(job) else None,
+    )
+    play.asks(0.05, ask("03 1000 0005")).until(5.0)
+    assert [str(job.block) for _, job in play.sent if isinstance(job, Job)] == [
+        "holding 50+20", "holding 0+1", "holding 0+1"
+    ]  # fmt: skip
