@@ -86,13 +86,20 @@ class Stack:
     def eventually(
         self, expression: str, *, within_s: float = 90, service: str = "prometheus"
     ) -> list[dict[str, Any]]:
-        """The same, once there is an answer."""
+        """The same, once there is an answer; a server that has just been restarted does not listen at first."""
         deadline = time.monotonic() + within_s
-        while not (result := self.query(expression, service=service)):
-            logs = "" if time.monotonic() < deadline else self("logs", "--tail", "20", "poller", "bridge")
-            assert time.monotonic() < deadline, f"no answer to {expression}\n{logs}"
+        while True:
+            try:
+                if result := self.query(expression, service=service):
+                    return result
+                trouble = "it found nothing"
+            except OSError as error:
+                trouble = str(error)
+            if time.monotonic() >= deadline:
+                pytest.fail(
+                    f"no answer to {expression}: {trouble}\n{self('logs', '--tail', '20', 'poller', 'bridge')}"
+                )
             time.sleep(0.5)
-        return result
 
     def container(self, service: str) -> str:
         return self("ps", "--all", "--quiet", service).strip()
