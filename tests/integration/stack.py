@@ -65,7 +65,10 @@ class Stack:
         try:
             # Once: without BuildKit, `up --build` builds one image for every service that names it.
             self("build", "--quiet", "secrets")
-            self("up", "--detach", "--wait", "--wait-timeout", "180", *services)
+            self("up", "--detach", *services)
+            # Not for the one that does its work and ends: that is taken for a failure now and then.
+            lasting = [one for one in services or self("config", "--services").split() if one != "secrets"]
+            self("up", "--detach", "--no-recreate", "--wait", "--wait-timeout", "180", *lasting)
             yield self
         finally:
             self("down", "--volumes", "--remove-orphans", "--timeout", "2")
