@@ -4,6 +4,7 @@ from typing import Any
 
 from grafana.source.board import BUFFER, INDOOR, OUTDOOR, board
 from grafana.source.panels import (
+    BLUE,
     GREEN,
     ORANGE,
     ROOMS,
@@ -56,7 +57,7 @@ def climate() -> dict[str, Any]:
                Query("max(heatpump_return_temperature_celsius)", "Return"),
                Query("max(heatpump_target_temperature_celsius)", "Target")],
               unit="celsius", axis="temperature", decimals=1, span=(27, 45),
-              colors={"Buffer": WHITE, "Flow": VERMILION, "Return": "#3D7EC7", "Target": YELLOW},
+              colors={"Buffer": WHITE, "Flow": VERMILION, "Return": BLUE, "Target": YELLOW},
               steps=((None, "transparent"), (35, "orange"), (40, "red"))),
         lines("Thermostat", "What it measures, and what it aims at.", (12, 13, 12, 5),
               [Query("thermostat_current_temperature_celsius", "Measured"),

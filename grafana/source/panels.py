@@ -76,6 +76,16 @@ def _words(words: Mapping[int, tuple[str, str]]) -> list[model.ValueMapping]:
     ]
 
 
+def _legend(shown: bool) -> common.VizLegendOptions:  # noqa: FBT001  # its only question
+    """Names below the panel, in a row."""
+    return (
+        common.VizLegendOptions()
+        .display_mode(look.LegendDisplayMode.LIST)
+        .placement(look.LegendPlacement.BOTTOM)
+        .show_legend(shown)
+    )
+
+
 def _targets(panel: Any, queries: Iterable[Query], *, instant: bool, interval: str = "") -> Any:
     for ref, query in zip("ABCDEFGHIJ", queries, strict=False):
         target = (
@@ -105,7 +115,6 @@ def number(
     words: Mapping[int, tuple[str, str]] | None = None,
     since: str = "",
     filled: bool = False,
-    graph: bool = False,
 ) -> Any:
     """One number, or a few, large.
 
@@ -116,7 +125,7 @@ def number(
     """
     queries = [query] if isinstance(query, Query) else query
     panel = _place(stat.Panel(), title, says, at)
-    panel = _targets(panel, queries, instant=not graph)
+    panel = _targets(panel, queries, instant=True)
     panel = (
         panel.unit(unit)
         .no_value("-")
@@ -124,7 +133,7 @@ def number(
         .color_scheme(_color(model.FieldColorModeId.THRESHOLDS))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .color_mode(look.BigValueColorMode.BACKGROUND if filled else look.BigValueColorMode.VALUE)
-        .graph_mode(look.BigValueGraphMode.AREA if graph else look.BigValueGraphMode.NONE)
+        .graph_mode(look.BigValueGraphMode.NONE)
         .text_mode(look.BigValueTextMode.AUTO if len(queries) > 1 else look.BigValueTextMode.VALUE)
     )
     if decimals is not None:
@@ -149,10 +158,8 @@ def lines(
     span: tuple[float, float] | None = None,
     steps: Steps | None = None,
     right: Mapping[str, tuple[str, str]] | None = None,
-    stacked: bool = False,
     stepped: bool = False,
     fill: int = 0,
-    points: bool = False,
 ) -> Any:
     """Lines over time.
 
@@ -171,16 +178,11 @@ def lines(
         .color_scheme(_color(model.FieldColorModeId.PALETTE_CLASSIC))
         .line_width(2)
         .fill_opacity(fill)
-        .show_points(look.VisibilityMode.ALWAYS if points else look.VisibilityMode.NEVER)
+        .show_points(look.VisibilityMode.NEVER)
         .line_interpolation(look.LineInterpolation.STEP_AFTER if stepped else look.LineInterpolation.LINEAR)
         # A gap is a gap: three missed polls of a slow meter.
         .span_nulls(180000.0)
-        .legend(
-            common.VizLegendOptions()
-            .display_mode(look.LegendDisplayMode.LIST)
-            .placement(look.LegendPlacement.BOTTOM)
-            .show_legend(len(queries) > 1 or "{{" in queries[0].legend)
-        )
+        .legend(_legend(len(queries) > 1 or "{{" in queries[0].legend))
         .tooltip(common.VizTooltipOptions().mode(look.TooltipDisplayMode.MULTI).sort(look.SortOrder.NONE))
     )
     if decimals is not None:
@@ -191,8 +193,6 @@ def lines(
         panel = panel.thresholds(_steps(steps)).thresholds_style(
             common.GraphThresholdsStyleConfig().mode(look.GraphThresholdsStyleMode.DASHED)
         )
-    if stacked:
-        panel = panel.stacking(common.StackingConfig().mode(look.StackingMode.NORMAL).group("A"))
     for name, color in (colors or {}).items():
         panel = panel.override_by_name(name, [_fixed(color)])
     for name, (other, label) in (right or {}).items():
@@ -231,12 +231,7 @@ def states(
         .row_height(0.8)
         .fill_opacity(80)
         .line_width(0)
-        .legend(
-            common.VizLegendOptions()
-            .display_mode(look.LegendDisplayMode.LIST)
-            .placement(look.LegendPlacement.BOTTOM)
-            .show_legend(True)
-        )
+        .legend(_legend(True))
     )
 
 
@@ -305,12 +300,7 @@ def calendar(
         .time_from(since)
         .hide_time_override(True)
         .max_data_points(10_000)
-        .legend(
-            common.VizLegendOptions()
-            .display_mode(look.LegendDisplayMode.LIST)
-            .placement(look.LegendPlacement.BOTTOM)
-            .show_legend(len(queries) > 1 and not ratio)
-        )
+        .legend(_legend(len(queries) > 1 and not ratio))
     )
     for name, color in (colors or {}).items():
         panel = panel.override_by_name(name, [_fixed(color)])

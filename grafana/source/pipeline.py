@@ -3,7 +3,7 @@
 from typing import Any
 
 from grafana.source.board import board
-from grafana.source.panels import BLUE, ORANGE, SKY, Query, lines, number
+from grafana.source.panels import BLUE, ORANGE, SKY, VERMILION, Query, lines, number
 
 YES = {0: ("no", "red"), 1: ("yes", "green")}
 
@@ -41,7 +41,7 @@ def pipeline() -> dict[str, Any]:
               (0, 19, 12, 8),
               [Query("sum(bridge_states_waiting)", "wait"), Query("sum(bridge_states_missing)", "asked for"),
                Query("sum(bridge_states_given_up)", "given up")], unit="short", axis="states", decimals=0,
-              colors={"wait": SKY, "asked for": ORANGE, "given up": "#D55E00"}, span=(0, 10)),
+              colors={"wait": SKY, "asked for": ORANGE, "given up": VERMILION}, span=(0, 10)),
         lines("Remote write", "Requests by what came of them.", (12, 19, 12, 8),
               [Query("sum by (outcome) (rate(bridge_requests_total[5m])) * 60", "{{outcome}}")], unit="short",
               axis="requests per minute"),
