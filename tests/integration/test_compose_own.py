@@ -1,5 +1,6 @@
 """The stack with less than everything of ours: what a person has already, and the networks that it joins."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,7 @@ def files(*names: str) -> list[Path]:
         (("serial",), set()),
         (("shelly-network",), set()),
         (("beside-original",), set()),
+        (("migrate",), set()),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, tuple) else "",
 )
@@ -76,6 +78,7 @@ def test_every_file_that_changes_the_stack_is_tried():
         "serial",
         "shelly-network",
         "beside-original",
+        "migrate",
     }
 
 
@@ -149,3 +152,41 @@ def test_the_poller_alone_joins_the_networks_of_others_and_sees_a_serial_port(jo
     seen = stack("exec", "--no-TTY", service, "sh", "-c", "id -G; test -c /dev/ttyUSB0 && echo there")
     assert "4711" in seen.split()
     assert "there" in seen.split()
+
+
+ORIGINAL_VOLUME = "heating-test-original-data"
+
+
+@pytest.fixture
+def original_volume() -> Iterator[str]:
+    """As the original's stack made it, under another name: a machine with the real one is left alone."""
+    needs_engine()
+    docker("volume", "create", ORIGINAL_VOLUME)
+    yield ORIGINAL_VOLUME
+    docker("volume", "rm", ORIGINAL_VOLUME)
+
+
+def test_the_originals_volume_is_taken_over_and_no_down_removes_it(original_volume: str, tmp_path: Path):
+    (renamed := tmp_path / "renamed.yaml").write_text(
+        f"volumes:\n  prometheus: {{name: {original_volume}}}\n"
+        'services:\n  prometheus: {ports: !override ["127.0.0.1::9090"], healthcheck: {interval: 2s}}\n'
+    )
+    environment = {"HEATING_CONFIG": os.devnull, "HEATING_NETWORK": "heating-migrate"}
+    with Stack("heating-migrate", [*files("migrate"), renamed], environment).running("prometheus") as stack:
+        stack("exec", "--no-TTY", "prometheus", "touch", "/prometheus/theirs")
+        held = docker(
+            "inspect", "--format", "{{range .Mounts}}{{.Name}} {{end}}", stack.container("prometheus")
+        )
+        assert original_volume in held.split()
+        stack("down", "--volumes", "--timeout", "2")
+        assert docker("volume", "ls", "--quiet", "--filter", f"name=^{original_volume}$")
+        stack("up", "--detach", "--wait", "prometheus")
+        assert stack("exec", "--no-TTY", "prometheus", "ls", "/prometheus/theirs")
+
+
+def test_it_has_the_name_that_the_original_gave_it():
+    stack = Stack("heating-migrate", files("migrate"), {"HEATING_CONFIG": os.devnull})
+    volume = json.loads(stack("config", "--format", "json"))["volumes"]["prometheus"]
+    assert volume == {"name": "heatpump_dashboard_prometheus_data", "external": True}
+    plain = Stack("heating-migrate", files(), {"HEATING_CONFIG": os.devnull})
+    assert "external" not in json.loads(plain("config", "--format", "json"))["volumes"]["prometheus"]
