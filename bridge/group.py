@@ -112,8 +112,10 @@ class Group:
         )
         order = [one.stream for one in came.ranges]
         if came.is_live:
-            gone = self._pass_over(came.device, set(order))
-            begin = next((place for place, name in enumerate(order) if name not in places), len(order))
+            gone, has_run_begun = self._pass_over(came.device, set(order))
+            # They ended before the run of now, which is the last in the list unless it has no state yet.
+            end = len(order) if has_run_begun else max(0, len(order) - 1)
+            begin = next((place for place, name in enumerate(order) if name not in places), end)
             order[begin:begin] = gone
         new = place_streams(places, order)
         for name, place in new.items():
@@ -138,11 +140,15 @@ class Group:
                 done = read_ranges(self._sql, "done", stream.id)
                 write_ranges(self._sql, "done", stream.id, done, union(done, single(stream.refused)))
 
-    def _pass_over(self, device: DeviceKey, listed: set[str]) -> list[str]:
+    def _pass_over(self, device: DeviceKey, listed: set[str]) -> tuple[list[str], bool]:
         """Give up what a live list no longer names; say which streams of these never had a place.
 
         Such a stream came here and then left the journal before any list named
-        it: a power cut took its rows. Nothing will ever place it but this.
+        it: a power cut took its rows, or they became too old while the bridge
+        was away. Nothing will ever place it but this.
+
+        Returns:
+            These streams, and whether the newest one is a run that has only begun.
         """
         rows = self._sql.execute(
             "SELECT stream.name, place FROM stream JOIN device ON device.id = stream.device"
@@ -156,7 +162,9 @@ class Group:
             )
         }
         unplaced: list[str] = []
+        has_run_begun = False
         for name, place in rows:
+            has_run_begun = False
             if name in listed or not (place is None or name in open_rows or (device, name) in self._streams):
                 continue
             stream = self._stream(device, name)
@@ -165,7 +173,8 @@ class Group:
                 stream.known = pass_over(stream.fold())
             if place is None and stream.known.had:
                 unplaced.append(name)
-        return unplaced
+            has_run_begun = place is None and not stream.known.had
+        return unplaced, has_run_begun
 
     def _stream(self, device: DeviceKey, name: str) -> _Stream:
         known = self._streams.get((device, name))

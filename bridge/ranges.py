@@ -78,7 +78,8 @@ def place_streams(places: Mapping[str, float], listed: Sequence[str]) -> dict[st
 
     A place is kept once it is given. A new stream comes after the one that
     stands before it in the list; the first ones come just before the first
-    that has a place, or after all when none has.
+    that has a place, and the last ones after all: what the list does not name
+    has ended before them.
 
     >>> place_streams({"a": 1.0, "c": 2.0}, ["a", "b", "c", "d"])
     {'b': 1.5, 'd': 3.0}
@@ -96,6 +97,8 @@ def place_streams(places: Mapping[str, float], listed: Sequence[str]) -> dict[st
             if stream not in new and stream not in unplaced:
                 unplaced.append(stream)
             continue
+        if stream is None:
+            before = max([before, *taken])
         # A run of new streams is spread evenly: halving again and again would run out of places.
         after = next((place for place in taken if place > before), before + len(unplaced) + 1)
         step = (after - before) / (len(unplaced) + 1)

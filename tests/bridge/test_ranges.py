@@ -67,6 +67,10 @@ def test_streams_that_no_list_ties_to_known_ones_come_after_them():
     assert place_streams({"old": 1.0}, ["new", "newest"]) == {"new": 2.0, "newest": 3.0}
 
 
+def test_a_new_stream_comes_after_one_that_a_power_cut_took():
+    assert place_streams({"a": 1.0, "lost": 2.0}, ["a", "new"]) == {"new": 3.0}
+
+
 def test_a_year_of_new_streams_finds_its_places_between_two_old_ones():
     """Halving the room that is left for each would leave none after some fifty."""
     listed = ["a", *(f"s{number}" for number in range(498)), "b"]

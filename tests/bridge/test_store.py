@@ -234,6 +234,24 @@ def test_what_came_of_a_run_whose_rows_a_power_cut_took_before_any_list_finds_it
     assert store.backlog()[METER].missing == 0
 
 
+def test_what_came_of_a_run_that_no_list_names_any_more_takes_the_names_of_the_run_of_now(store, outbox):
+    """A list that lay at the broker had given the run of now its place; the old run's rows had become too old."""
+    store.commit([state(1, "old")], NOON_MS)
+    store.commit([info("new"), JournalCame(METER, (StreamRange("new", 1, 1),), is_live=False)], NOON_MS)
+    store.commit([state(2, "new"), journal(("new", 1, 2))], NOON_MS)
+    assert sent_seconds(outbox) == [1]
+    assert store.wanted() == {METER: (("new", ((1, 1),)),)}
+
+
+def test_a_run_that_a_power_cut_took_comes_before_one_that_has_only_begun(store, outbox):
+    store.commit([*ready(1), state(2, "b"), info("c"), journal(("a", 1, 1))], NOON_MS)
+    store.commit([state(3, "c"), state(1, "c"), state(2, "c"), journal(("a", 1, 1), ("c", 1, 3))], NOON_MS)
+    with store._database.transaction() as sql:
+        order = [name for (name,) in sql.execute("SELECT name FROM stream ORDER BY place")]
+    assert order == ["a", "b", "c"]
+    assert len(sent_seconds(outbox)) == 5
+
+
 def test_a_group_goes_in_as_a_whole_or_not_at_all(store, database):
     with database.transaction() as sql:
         sql.execute("CREATE TRIGGER full BEFORE INSERT ON state WHEN new.seq = 3"

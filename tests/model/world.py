@@ -928,12 +928,12 @@ class World:
             self.bridge.start()
         for seconds, rounds in ((1, 20), (10, 80), (300, 30)):
             for _ in range(rounds):
-                self.round(seconds)
-                if seconds > 1 and self.is_quiet() and not self.find_lost():
-                    return
                 if self.receiver.poison:
                     # Only what passes beside it tells a guilty sample from a receiver that is ill.
                     self.poll(DEVICES[0], has_value=True)
+                self.round(seconds)
+                if seconds > 1 and self.is_quiet() and not self.find_lost():
+                    return
 
     def is_quiet(self) -> bool:
         backlog = self.bridge.store.backlog().values()
