@@ -6,7 +6,7 @@ its samples, which always come in the same order.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.ranges import single
 from bridge.sample import Sample
@@ -54,10 +54,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The samples of a batch from `begin` to before `end`."""
+    """The samples of a batch from `begin` to before `end`.
+
+    Attributes:
+        may_be_there: They were in a request whose outcome nobody knows.
+    """
 
     begin: int
     end: int
+    may_be_there: bool = False
 
     @property
     def size(self) -> int:
@@ -67,11 +72,11 @@ class Piece:
     def halves(self) -> tuple["Piece", "Piece"]:
         """Two pieces instead of one.
 
-        >>> Piece(0, 3).halves()
-        (Piece(begin=0, end=1), Piece(begin=1, end=3))
+        >>> [(half.begin, half.end) for half in Piece(0, 3).halves()]
+        [(0, 1), (1, 3)]
         """
         middle = (self.begin + self.end) // 2
-        return Piece(self.begin, middle), Piece(middle, self.end)
+        return replace(self, end=middle), replace(self, begin=middle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +181,8 @@ def to_runs(rows: Iterable[Row]) -> tuple[Run, ...]:
 def to_pieces(samples: int, limit: int = MAX_SAMPLES) -> tuple[Piece, ...]:
     """As few pieces as possible, none with more samples than one request may hold.
 
-    >>> to_pieces(4100)
-    (Piece(begin=0, end=2000), Piece(begin=2000, end=4000), Piece(begin=4000, end=4100))
+    >>> [(piece.begin, piece.end) for piece in to_pieces(4100)]
+    [(0, 2000), (2000, 4000), (4000, 4100)]
     """
     return shorten((Piece(0, samples),), limit)
 
@@ -185,7 +190,7 @@ def to_pieces(samples: int, limit: int = MAX_SAMPLES) -> tuple[Piece, ...]:
 def shorten(pieces: Iterable[Piece], limit: int) -> tuple[Piece, ...]:
     """The same samples in pieces that are not longer than that."""
     return tuple(
-        Piece(begin, min(begin + limit, piece.end))
+        replace(piece, begin=begin, end=min(begin + limit, piece.end))
         for piece in pieces
         for begin in range(piece.begin, piece.end, limit)
     )
@@ -199,7 +204,7 @@ def leave_out(batch: Batch, before_ms: int) -> tuple[Piece, ...]:
         begin = piece.begin
         for place in range(piece.begin, piece.end):
             if samples[place].timestamp_ms < before_ms:
-                left.append(Piece(begin, place))
+                left.append(replace(piece, begin=begin, end=place))
                 begin = place + 1
-        left.append(Piece(begin, piece.end))
+        left.append(replace(piece, begin=begin))
     return tuple(piece for piece in left if piece.begin < piece.end)

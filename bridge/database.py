@@ -84,7 +84,7 @@ CREATE TABLE done (                   -- what of it is not to be sent (again): s
 CREATE TABLE batch (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     runs TEXT NOT NULL,               -- [[stream, first, last, stream before, seq before], ...]
-    pieces TEXT NOT NULL,             -- [[begin, end], ...] of its samples that are not settled yet
+    pieces TEXT NOT NULL,             -- [[begin, end], ...] of its samples that are not settled yet; [..., 1]: the receiver may have them
     settled_s REAL,                   -- on the clock that counts from the boot; NULL while it is under way
     aside INTEGER NOT NULL DEFAULT 0  -- 1 while others go before it, because the receiver fails at it
 );

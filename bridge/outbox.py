@@ -69,7 +69,7 @@ class Outbox:
                 return Batch(
                     number,
                     tuple(row for run in runs_from(runs) for row in self._rows.of(sql, run)),
-                    tuple(Piece(begin, end) for begin, end in json.loads(pieces)),
+                    tuple(Piece(begin, end, bool(mark)) for begin, end, *mark in json.loads(pieces)),
                     generation=self._generation,
                     is_resumed=True,
                 )
@@ -263,4 +263,4 @@ def _mark_done(sql: Sql, rows: Sequence[Row]) -> None:
 
 
 def _pieces_to(pieces: Sequence[Piece]) -> str:
-    return json.dumps([[piece.begin, piece.end] for piece in pieces])
+    return json.dumps([[piece.begin, piece.end, *([1] if piece.may_be_there else ())] for piece in pieces])

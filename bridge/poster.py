@@ -79,7 +79,7 @@ class Poster:
 
         Args:
             body: The request.
-            may_be_there: An earlier try of the very same request may have been taken.
+            may_be_there: An earlier try of the request, or of one that held all of it, may have been taken.
             patience_s: For so long it may fail while empty ones pass; where it is not said, `PATIENCE_S`.
         """
         patience_s = PATIENCE_S if patience_s is None else patience_s
@@ -89,13 +89,15 @@ class Poster:
             outcome = self._receiver.post(body, REQUEST_TIMEOUT_S)
             match outcome:
                 case Refused(_, is_repeat=True) if may_be_there:
-                    # A receiver takes all of a request or nothing, so it has all of an earlier try of the same.
+                    # A receiver takes all of a request or nothing, so it has all of an earlier try.
                     self._account.count_request("already_there")
                     return Sent()
             self._account.note(outcome)
             match outcome:
-                case Sent() | Refused() | TooLarge():
+                case Sent() | Refused():
                     return outcome
+                case TooLarge(reason):
+                    return TooLarge(reason, is_open=may_be_there)
                 case Misconfigured():
                     self._wait(self._stopping, CONFIGURATION_WAIT_S)
                 case RetryAfter(reason, seconds, is_open, is_failure):
@@ -106,7 +108,7 @@ class Poster:
                         if not self._takes_empty:
                             fails_alone_s = float("inf")
                         elif now_s - (fails_alone_s := min(fails_alone_s, now_s)) >= patience_s:
-                            return Poison(reason)
+                            return Poison(reason, is_open=may_be_there)
                         elif not did_take:
                             pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
                     if seconds is None:

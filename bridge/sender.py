@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from bridge.account import Account
 from bridge.batch import MAX_SAMPLES, Batch, shorten
@@ -145,19 +146,21 @@ class Sender:
         batch = self._without_old(batch)
         if not batch.pieces:
             self._outbox.settle_first(batch, self._monotonic())
-        may_be_there = batch.is_resumed
+        is_resumed = batch.is_resumed
         doubts = 0
         while batch.pieces and not self._stopping.is_set():
             piece = batch.pieces[0]
             samples = batch.samples[piece.begin : piece.end]
             outcome = self._poster.post_until_known(
                 self._encoder.encode(samples),
-                may_be_there=may_be_there,
+                may_be_there=piece.may_be_there or is_resumed,
                 patience_s=self._patience_s(batch, len(samples)),
             )
-            may_be_there = False
+            is_resumed = False
             if isinstance(outcome, Poison):
                 self._suspects.add(batch.id)
+            # What becomes of it now inherits that nobody knows, unless the receiver refused it.
+            piece = replace(piece, may_be_there=isinstance(outcome, Poison | TooLarge) and outcome.is_open)
             match outcome:
                 case None:
                     return
@@ -166,7 +169,7 @@ class Sender:
                     self._count_sent(len(samples))
                 case TooLarge() if len(samples) > 1:
                     self._limit, self._limited_s = len(samples) // 2, self._monotonic()
-                    batch = self._outbox.arrange(batch, shorten(batch.pieces, self._limit))
+                    batch = self._outbox.arrange(batch, shorten((piece, *batch.pieces[1:]), self._limit))
                 case Refused() | Poison() if len(samples) > 1:
                     batch = self._outbox.arrange(batch, (*piece.halves(), *batch.pieces[1:]))
                     batch = self._without_old(batch)

@@ -54,16 +54,28 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """The same samples may pass in smaller requests."""
+    """The same samples may pass in smaller requests.
+
+    Attributes:
+        reason: What the receiver said.
+        is_open: An earlier try of the request may have been taken.
+    """
 
     reason: str
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Poison:
-    """This request fails for ever at a receiver that takes others: its samples are to blame."""
+    """This request fails for ever at a receiver that takes others: its samples are to blame.
+
+    Attributes:
+        reason: What the receiver said.
+        is_open: A try of the request may have been taken all the same.
+    """
 
     reason: str
+    is_open: bool = False
 
 
 Outcome = Sent | RetryAfter | Misconfigured | Refused | TooLarge

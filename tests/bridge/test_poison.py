@@ -6,7 +6,7 @@ import pytest
 
 from bridge.database import Database
 from bridge.outbox import MOST_ASIDE, Outbox
-from bridge.remote_write.outcome import Outcome, RetryAfter, Sent, TooLarge
+from bridge.remote_write.outcome import Outcome, Refused, RetryAfter, Sent, TooLarge
 from bridge.sender import Sender
 from bridge.store import Store
 from readings.health import BRIDGE_HEALTH, Tally
@@ -186,6 +186,53 @@ def test_too_large_requests_are_halved_and_the_size_is_remembered(world):
     assert max(sizes[4:]) == 250
     assert sorted(world.kept) == list(range(1, 3001))
     assert world.quarantined() == []
+
+
+@pytest.mark.parametrize("answer", [FAILED, TooLarge("413")], ids=["fails", "too large"])
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_what_was_taken_and_then_split_is_no_guilt_where_it_is_there_already(world, answer, is_stopped):
+    """Its first answer was lost, and for two minutes it fails at all that is large; it has no out-of-order window."""
+    taken = world.post
+
+    def strict(body: bytes, timeout_s: float) -> Outcome:
+        times = [(time - NOON_MS) // 1000 for _, time in samples_of(body)]
+        if not world.kept:
+            taken(body, timeout_s)
+            return FAILED if times else Sent()
+        if len(times) > 7 and world.now_s < 120:
+            world.pass_time(ANSWER_S)
+            return answer
+        if times and times[0] <= max(world.kept):
+            world.pass_time(ANSWER_S)
+            if is_stopped and times[0] == 1:
+                world.sender.stop()
+            return Refused("400: out of order sample", is_repeat=True)
+        return taken(body, timeout_s)
+
+    world.post = strict
+    world.store.commit(ready(50), NOON_MS)
+    world.events[10] = lambda: world.take(51)
+    for _ in range(1 + is_stopped):
+        world.run(300)
+    assert world.quarantined() == []
+    assert sorted(world.kept) == list(range(1, 52))
+    assert all(one.waiting == 0 for one in world.store.backlog().values())
+
+
+def test_what_was_refused_and_split_is_guilty_where_it_is_late(world):
+    """What is known to be refused is not there, whatever its halves are told."""
+    answers = iter([FAILED, Refused("400: out of bounds")])
+
+    def strict(body: bytes, timeout_s: float) -> Outcome:
+        world.pass_time(ANSWER_S)
+        if not samples_of(body):
+            return Sent()
+        return next(answers, Refused("400: out of order sample", is_repeat=True))
+
+    world.post = strict
+    world.store.commit(ready(4), NOON_MS)
+    world.run(30)
+    assert world.quarantined() == [1, 2, 3, 4]
 
 
 def test_after_an_hour_a_receiver_is_asked_again_how_large_a_request_may_be(world):
