@@ -22,13 +22,12 @@ from poller.sources.rules import Rule
 from poller.sources.shelly.loading import load_shelly
 from poller.sources.shelly.tables import ShellySettings, ShellyTable, read_shelly
 from readings.errors import ReadingsError, SettingsError
+from readings.payload import MetricName
 from readings.reading import DeviceKey
-from readings.settings import HomeAssistantSettings, MqttSettings, find_files, load
+from readings.settings import HomeAssistantSettings, MqttSettings, Name, find_files, load
 
 KEEP_ALIVE_S = 15
 """The longest interval of a device that stops when nobody asks it; the LG waits 20 s and more."""
-
-Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
 
 
 class PollerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -83,7 +82,7 @@ class DeviceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     unit: Annotated[int, msgspec.Meta(ge=1, le=247)] = 1
     title: str = ""
     interval: Annotated[float, msgspec.Meta(ge=1, le=3600)] | None = None
-    aliases: tuple[Annotated[str, msgspec.Meta(pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")], ...] = ()
+    aliases: tuple[MetricName, ...] = ()
     fields: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     intervals: dict[str, float] = {}

@@ -27,6 +27,9 @@ MAX_REPLAY = 200
 MAX_LISTED = 500
 """How many streams a journal list names, the newest ones."""
 
+LARGEST_SEQ = 2**63 - 1
+"""What a row of a journal or a store can hold; nobody counts so far."""
+
 FieldKind = Literal["measurement", "power", "energy", "bit", "enum"]
 """How a field behaves: an `energy` count never falls, a `bit` is 0 or 1, an `enum`'s numbers have words."""
 
@@ -35,8 +38,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VALUES = frozenset({int, float, type(None)})
 """The types of a value, and nothing derived from them: Python's truths are numbers, JSON's are not."""
 
-_MetricName = Annotated[str, msgspec.Meta(pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")]
-_LabelName = Annotated[str, msgspec.Meta(pattern="^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$")]
+# `\Z`, because `$` takes a line's end behind the name as well.
+MetricName = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*\Z")]
+LabelName = Annotated[str, msgspec.Meta(pattern=r"^(?!__)[a-zA-Z_][a-zA-Z0-9_]*\Z")]
+Seq = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_SEQ)]
 
 
 class FieldInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -53,8 +58,8 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unit: str = ""
     kind: FieldKind = "measurement"
     description: str = ""
-    prefixes: tuple[_MetricName, ...] = ()
-    labels: dict[_LabelName, str] = {}
+    prefixes: tuple[MetricName, ...] = ()
+    labels: dict[LabelName, str] = {}
     words: dict[str, str] = {}
     interval: Annotated[float, msgspec.Meta(ge=0)] = 0
 
@@ -79,7 +84,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     profile: str
     interval: Annotated[float, msgspec.Meta(gt=0)]
-    fields: dict[_MetricName, FieldInfo]
+    fields: dict[MetricName, FieldInfo]
 
 
 class _AnyInfo(msgspec.Struct, frozen=True):
@@ -95,16 +100,16 @@ class StreamRange(msgspec.Struct, frozen=True, array_like=True):
     """What the poller's journal holds of one stream: the states `first` to `last`, both included."""
 
     stream: str
-    first: int
-    last: int
+    first: Seq
+    last: Seq
 
 
 class Replay(msgspec.Struct, frozen=True, rename={"first": "from", "last": "to"}):
     """A consumer's request for states of a device's journal, both ends included."""
 
     stream: str
-    first: int
-    last: int
+    first: Seq
+    last: Seq
 
 
 def format_time(time_ms: int) -> str:
@@ -166,7 +171,7 @@ def decode_state(payload: bytes) -> DeviceState:
     time, stream, seq, held = (parts.pop(key, None) for key in ("time", "stream", "seq", "held"))
     if not isinstance(stream, str) or not stream:
         raise PayloadError(f"stream: expected a name, got {stream!r}")
-    if seq is not None and (not isinstance(seq, int) or isinstance(seq, bool) or seq < 1):
+    if seq is not None and (not isinstance(seq, int) or isinstance(seq, bool) or not 1 <= seq <= LARGEST_SEQ):
         raise PayloadError(f"seq: expected a whole number from 1 or null, got {seq!r}")
     if time is not None and not isinstance(time, str):
         raise PayloadError(f"time: expected text or null, got {time!r}")
@@ -234,11 +239,11 @@ def decode_journal(payload: bytes) -> tuple[StreamRange, ...]:
     """Read the list of what a journal holds.
 
     Raises:
-        PayloadError: It is not such a list, or a range is empty or begins below 1.
+        PayloadError: It is not such a list, or a range is empty.
     """
     ranges = _decode(payload, tuple[StreamRange, ...])
     for one in ranges:
-        if not one.stream or not 1 <= one.first <= one.last:
+        if not one.stream or one.first > one.last:
             raise PayloadError(f"journal: expected [stream, first, last] with 1 <= first <= last, got {one}")
     return ranges
 
@@ -259,7 +264,7 @@ def decode_replay(payload: bytes) -> Replay:
         PayloadError: It is not one, is empty, or asks for more than `MAX_REPLAY` states.
     """
     request = _decode(payload, Replay)
-    if not 1 <= request.first <= request.last or request.last - request.first >= MAX_REPLAY:
+    if request.first > request.last or request.last - request.first >= MAX_REPLAY:
         raise PayloadError(f"replay: expected 1 <= from <= to and at most {MAX_REPLAY} states, got {request}")
     return request
 

@@ -15,6 +15,7 @@ from poller.sources.exporter import WAGO, ImportSettings
 from poller.sources.fetch import is_page_url
 from readings.errors import SettingsError
 from readings.reading import Kind
+from readings.settings import Name
 
 LG_CONTROL_HOST = "lg_r290_service"
 LG_CONTROL_PORT = 8002
@@ -24,8 +25,6 @@ METER_EXPORTER_HOST = "modbus_exporter"
 """Where heatpump-monitoring-dashboard's page is, in its network of containers."""
 
 DEFAULT_PROFILES = ("wago-exporter", "lg-r290-control", "iot-api", "thermostat")
-
-Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
 
 
 class ImportTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -5,12 +5,11 @@ from typing import Annotated, Literal
 import msgspec
 
 from poller.sources.values import TimeFormat
-from readings.payload import FieldKind
+from readings.payload import FieldKind, LabelName
 from readings.reading import Kind
+from readings.settings import Name
 
-Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
-Label = Annotated[str, msgspec.Meta(pattern="^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$")]
-PartName = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]*$")]
+PartName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*\Z")]
 
 
 class TimeTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -88,7 +87,7 @@ class RuleTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     where: dict[str, str | int | float | bool] = {}
     device: str = "{device}"
     title: str = ""
-    labels: dict[Label, str] = {}
+    labels: dict[LabelName, str] = {}
     profile: str = ""
     silence: Annotated[float, msgspec.Meta(ge=10, le=2_678_400)] = 900
     time: str | TimeTable | None = None

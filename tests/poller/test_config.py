@@ -147,7 +147,7 @@ def test_the_environment_overrides(tmp_path):
 
 
 NO_CONNECT = f"{EXPECTED}, got"
-NO_NAME = "expected `str` matching regex '^[a-z0-9_-]+$'"
+NO_NAME = r"expected `str` matching regex '^[a-z0-9_-]+\\Z'"
 
 MISTAKES = [
     ("[mqtt]", "[mqtt]\nhots = 1", "mqtt.hots: unknown key"),
@@ -198,6 +198,7 @@ MISTAKES = [
     ('name = "rs485"', 'name = "RS 485"', f"bus[0].name: {NO_NAME}"),
     ('name = "wp"', 'name = "Wärme"', f"device[0].name: {NO_NAME}"),
     ('name = "house"', 'name = "my house"', f"poller.name: {NO_NAME}"),
+    ('name = "rs485"', r'name = "rs485\n"', f"bus[0].name: {NO_NAME}"),
     ('name = "wp"', "", "device[0].name: expected a value, it is missing"),
     ('profile = "wago-879"', "", "device[0].profile: expected a value, it is missing"),
     ("tcp://192.168.2.10:8899", "192.168.2.10", f"bus[0].connect: {NO_CONNECT} '192.168.2.10'"),
@@ -283,7 +284,7 @@ MISTAKES = [
     (
         'aliases = ["wago"]',
         'aliases = ["1a"]',
-        "device[0].aliases[0]: expected `str` matching regex '^[a-zA-Z_][a-zA-Z0-9_]*$'",
+        r"device[0].aliases[0]: expected `str` matching regex '^[a-zA-Z_][a-zA-Z0-9_]*\\Z'",
     ),
     (
         'aliases = ["wago"]',

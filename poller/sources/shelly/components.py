@@ -115,7 +115,7 @@ class _Config(msgspec.Struct, frozen=True):
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    key: Annotated[str, msgspec.Meta(pattern="^bthome(device|sensor):[0-9]{1,5}$")]
+    key: Annotated[str, msgspec.Meta(pattern=r"^bthome(device|sensor):[0-9]{1,5}\Z")]
     config: _Config
     status: dict[str, Any] = {}
 

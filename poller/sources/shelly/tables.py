@@ -8,8 +8,9 @@ import msgspec
 
 from poller.sources.shelly.components import normal_address
 from readings.errors import SettingsError
+from readings.payload import MetricName
+from readings.settings import Name
 
-Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
 Id = Annotated[int, msgspec.Meta(ge=0, le=99999)]
 Minutes = Annotated[float, msgspec.Meta(ge=1, le=10080)]
 Offset = Annotated[float, msgspec.Meta(ge=-50, le=50)]
@@ -37,7 +38,7 @@ class SensorTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     title: str = ""
     address: str | None = None
     device_id: Id | None = None
-    component: Annotated[str, msgspec.Meta(pattern="^temperature:[0-9]{1,3}$")] | None = None
+    component: Annotated[str, msgspec.Meta(pattern=r"^temperature:[0-9]{1,3}\Z")] | None = None
     temperature: Id | None = None
     humidity: Id | None = None
     battery: Id | None = None
@@ -59,7 +60,7 @@ class SwitchTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     switch: Id = 0
     target: (
         Annotated[float, msgspec.Meta(ge=0, le=60)]
-        | Annotated[str, msgspec.Meta(pattern="^number:[0-9]{1,5}$")]
+        | Annotated[str, msgspec.Meta(pattern=r"^number:[0-9]{1,5}\Z")]
         | None
     ) = None
     current: Name | None = None
@@ -91,8 +92,8 @@ class MeterTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     name: Name
     title: str = ""
-    component: Annotated[str, msgspec.Meta(pattern="^em1?:[0-9]{1,3}$")] = "em:0"
-    aliases: tuple[Annotated[str, msgspec.Meta(pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")], ...] = ()
+    component: Annotated[str, msgspec.Meta(pattern=r"^em1?:[0-9]{1,3}\Z")] = "em:0"
+    aliases: tuple[MetricName, ...] = ()
     fields: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     silent_after: Minutes | None = None
@@ -107,7 +108,7 @@ class ShellyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         unnamed: Whether sensors and meters that no table names appear by themselves.
     """
 
-    prefix: Annotated[str, msgspec.Meta(pattern="^[^+#/$\\x00]([^+#\\x00]*[^+#/\\x00])?$", max_length=200)]
+    prefix: Annotated[str, msgspec.Meta(pattern=r"^[^+#/$\x00]([^+#\x00]*[^+#/\x00])?\Z", max_length=200)]
     gateway_id: str = ""
     unnamed: bool = True
     sensor: tuple[SensorTable, ...] = ()
