@@ -22,9 +22,9 @@ from poller.sources.rules import Rule
 from poller.sources.shelly.loading import load_shelly
 from poller.sources.shelly.tables import ShellySettings, ShellyTable, read_shelly
 from readings.errors import ReadingsError, SettingsError
-from readings.payload import MetricName
+from readings.payload import MetricName, Name
 from readings.reading import DeviceKey
-from readings.settings import HomeAssistantSettings, MqttSettings, Name, find_files, load
+from readings.settings import HomeAssistantSettings, MqttSettings, find_files, load
 
 KEEP_ALIVE_S = 15
 """The longest interval of a device that stops when nobody asks it; the LG waits 20 s and more."""

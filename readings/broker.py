@@ -279,7 +279,7 @@ class Session:
             accepted.set()
             with ending_on_error():
                 self._on_connect(self._connection)
-            self._introduce(client)
+                self._introduce(client)
 
         def message(_client: mqtt.Client, _data: object, got: mqtt.MQTTMessage) -> None:
             with ending_on_error():

@@ -39,6 +39,7 @@ _VALUES = frozenset({int, float, type(None)})
 """The types of a value, and nothing derived from them: Python's truths are numbers, JSON's are not."""
 
 # `\Z`, because `$` takes a line's end behind the name as well.
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]+\Z")]
 MetricName = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*\Z")]
 LabelName = Annotated[str, msgspec.Meta(pattern=r"^(?!__)[a-zA-Z_][a-zA-Z0-9_]*\Z")]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_SEQ)]

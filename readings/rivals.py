@@ -31,8 +31,8 @@ class Rivals:
 
     def __init__(self, instance: str) -> None:
         self._instance = instance
-        self._heard: set[bytes] = set()
-        self._found_on: list[int] = []
+        self._heard = b""
+        self._found_on = self._in_a_row = 0
 
     def hear(self, payload: bytes, connection: int) -> bool:
         """Whether another program has our name, is at work, and was there before us: then we are to end.
@@ -45,12 +45,10 @@ class Rivals:
             rival = decode_health(payload).instance
         except PayloadError:
             return False
-        if rival in {"", self._instance} or payload in self._heard:
+        if rival in {"", self._instance} or payload == self._heard:
             return False
-        self._heard.add(payload)
-        if self._found_on and connection - self._found_on[-1] > 1:
-            self._found_on.clear()
-            self._heard = {payload}
-        if connection not in self._found_on:
-            self._found_on.append(connection)
-        return len(self._found_on) >= PROVEN and self._instance > rival
+        self._heard = payload
+        if connection != self._found_on:
+            self._in_a_row = self._in_a_row + 1 if connection == self._found_on + 1 else 1
+            self._found_on = connection
+        return self._in_a_row >= PROVEN and self._instance > rival

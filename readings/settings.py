@@ -34,8 +34,6 @@ SECRETS = frozenset({"password", "bearer_token"})
 """Keys whose value is never said."""
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]+\Z")]
-"""What the configuration calls a bus, a device, a program: `readings.reading.is_device_name`."""
 
 
 class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -14,8 +14,8 @@ from poller.profile import Profile, load_profile
 from poller.sources.exporter import WAGO, ImportSettings
 from poller.sources.fetch import is_page_url
 from readings.errors import SettingsError
+from readings.payload import Name
 from readings.reading import Kind
-from readings.settings import Name
 
 LG_CONTROL_HOST = "lg_r290_service"
 LG_CONTROL_PORT = 8002

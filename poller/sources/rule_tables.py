@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from poller.sources.values import TimeFormat
-from readings.payload import FieldKind, LabelName
+from readings.payload import FieldKind, LabelName, Name
 from readings.reading import Kind
-from readings.settings import Name
 
 PartName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*\Z")]
 

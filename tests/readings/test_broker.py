@@ -141,6 +141,19 @@ def test_a_mistake_in_a_callback_costs_the_connection_and_not_the_session(mqtt_s
         wait_until(lambda: clumsy.connection >= 2)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_mistake_in_the_first_words_costs_the_connection_and_not_the_session(mqtt_settings):
+    """Else a connection would live on that has no subscriptions, or was never greeted."""
+    connections: list[int] = []
+
+    def say(number: int) -> list[Message]:
+        connections.append(number)
+        return [] if number > 1 else [Message("no/+/topic", b"")]
+
+    with session(mqtt_settings, "clumsy at first", first_words=say) as clumsy:
+        wait_until(lambda: clumsy.is_connected and connections == [1, 2])
+
+
 def test_the_thread_that_connects_outlives_a_mistake(mosquitto: Server, mqtt_settings, caplog):
     """Nobody watches it: without it the program would be offline until somebody starts it again."""
     with session(mqtt_settings, "clumsy", on_disconnect=lambda: 1 / 0) as clumsy:

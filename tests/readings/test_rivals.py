@@ -49,6 +49,14 @@ def test_only_connections_in_a_row_count():
     assert not ends(LATE, *((number, said(EARLY, number)) for number in range(1, 20, 2)))
 
 
+def test_a_rival_that_comes_back_for_years_costs_no_memory():
+    """The later one ends and is started again, and says something new each time."""
+    rivals = Rivals(EARLY)
+    for number in range(1, 1001):
+        assert not rivals.hear(said(LATE, number), connection=number)
+    assert len(repr(vars(rivals))) < 2 * len(said(LATE, 1000))
+
+
 def next_instant() -> None:
     """Until the clock that names instances has moved on."""
     began = wall_ms()

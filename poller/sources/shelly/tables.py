@@ -8,8 +8,7 @@ import msgspec
 
 from poller.sources.shelly.components import normal_address
 from readings.errors import SettingsError
-from readings.payload import MetricName
-from readings.settings import Name
+from readings.payload import MetricName, Name
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=99999)]
 Minutes = Annotated[float, msgspec.Meta(ge=1, le=10080)]
