@@ -119,9 +119,20 @@ def show_clock(time_ms: int, now_ms: int, zone: tzinfo) -> str:
     '04:05'
     >>> show_clock(1_795_406_706_123, 1_795_500_000_000, UTC)
     '23 Nov, 04:05'
+    >>> from zoneinfo import ZoneInfo
+    >>> show_clock(-62_135_596_800_000, 0, ZoneInfo("America/New_York"))  # before the calendar begins there
+    '1 Jan, 00:00'
     """
-    then, now = (datetime.fromtimestamp(one / 1000, UTC).astimezone(zone) for one in (time_ms, now_ms))
+    then, now = (_at(one, zone) for one in (time_ms, now_ms))
     return f"{then:%H:%M}" if then.date() == now.date() else f"{then.day} {then:%b, %H:%M}"
+
+
+def _at(time_ms: int, zone: tzinfo) -> datetime:
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:  # the calendar's first or last hours, which a state may claim
+        return moment
 
 
 def _decimals(quantity: Quantity | None) -> int | None:

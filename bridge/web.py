@@ -127,7 +127,11 @@ class Web:
 
     def answer(self, path: str, accept: str) -> Answer:
         """What a request for this path gets."""
-        match urlsplit(path).path:
+        try:
+            place = urlsplit(path).path
+        except ValueError:  # an address whose host is none
+            return Answer(HTTPStatus.BAD_REQUEST, b"This is no address.\n")
+        match place:
             case "/":
                 return Answer(HTTPStatus.OK, self._page().encode(), "text/html; charset=utf-8")
             case "/metrics":

@@ -167,6 +167,17 @@ def backlog(**numbers: int) -> BridgeStatus:
             "2 readings wait for Prometheus since 11:58 They are safe here; the oldest is 7 min old."
             " Prometheus last said: 503 Service Unavailable. 2 lie ahead of this clock",
         ),
+        (
+            backlog(waiting=2, parked=2, oldest_waiting_ms=NOON_MS + 3_600_000),
+            "wait",
+            "2 readings wait for Prometheus They are safe here."
+            " Prometheus last said: 503 Service Unavailable. 2 lie ahead of this clock: is it right",
+        ),
+        (
+            backlog(waiting=9, parked=2, oldest_waiting_ms=NOON_MS - 3000),
+            "wait",
+            "9 readings wait for Prometheus since 12:04 They are safe here; the oldest is 3 s old.",
+        ),
         (backlog(unreadable=5), "bad", "5 readings need a newer bridge"),
         (
             BridgeStatus(receiver="http://x", broker_trouble="cannot reach localhost:1883: refused"),

@@ -72,6 +72,7 @@ def bridge(running):
         ("/-/ready", 200, "text/plain; charset=utf-8", b"Ready.\n"),
         ("/favicon.ico", 404, "text/plain; charset=utf-8", b"see / and /metrics"),
         ("/metrics/", 404, "text/plain; charset=utf-8", b"see / and /metrics"),
+        ("http://bridge/-/healthy", 200, "text/plain; charset=utf-8", b"The bridge runs.\n"),
         ("//[", 404, "text/plain; charset=utf-8", b"see / and /metrics"),
     ],
 )
@@ -177,6 +178,7 @@ def test_a_client_that_is_silent_is_cut_off_by_its_socket(monkeypatch, bridge):
         b"\x16\x03\x01\x02\x00",
         b"GET /\xff\x00 HTTP/1.1\r\n\r\n",
         b"\r\n" * 9,
+        b"GET http://[ HTTP/1.0\r\n\r\n",
     ],
 )
 def test_a_broken_client_does_no_harm(bridge, sent, caplog):
