@@ -11,7 +11,15 @@ import msgspec
 from bridge.remote_write.connection import ReceiverSettings
 from bridge.remote_write.credentials import Secret
 from readings.errors import SettingsError
-from readings.settings import HomeAssistantSettings, MqttSettings, find_ca, find_files, load, parse_listen
+from readings.settings import (
+    HomeAssistantSettings,
+    MqttSettings,
+    find_ca,
+    find_files,
+    is_http_url,
+    load,
+    parse_listen,
+)
 
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
 Label = Annotated[str, msgspec.Meta(pattern="^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$")]
@@ -126,16 +134,9 @@ def _receiver(tables: tuple[RemoteWriteTable, ...], folder: Path) -> ReceiverSet
     if len(tables) > 1:
         raise SettingsError("remote_write[1]: expected one [[remote_write]] at most")
     table, place = tables[0], "remote_write[0]"
-    try:
-        url = urlsplit(table.url)
-        is_url = (
-            url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0 and url.path.isascii()
-        )
-    except ValueError:
-        is_url = False
-    if not is_url:
+    if not is_http_url(table.url):
         raise SettingsError(f"{place}.url: expected http://HOST:PORT/PATH or https://…, got {table.url!r}")
-    if url.username is not None or url.password is not None:
+    if "@" in urlsplit(table.url).netloc:
         raise SettingsError(f"{place}.url: expected username and password as keys of their own")
     for one in ("password", "bearer_token"):
         if getattr(table, one) is not None and getattr(table, f"{one}_file") is not None:

@@ -71,13 +71,10 @@ def _judge_backlog(status: BridgeStatus, now_ms: int, zone: tzinfo) -> Verdict |
     )
     missing = show_count(status.missing, "reading has", "readings have")
     if status.waiting and (oldest is None or status.parked or now_ms - oldest > ON_THE_WAY_MS):
-        has_age = oldest is not None and oldest <= now_ms
-        since = f" since {show_clock(oldest, now_ms, zone)}" if has_age else ""
-        details = [
-            f"They are safe here; the oldest is {show_age((now_ms - oldest) / 1000)} old."
-            if has_age
-            else "They are safe here."
-        ]
+        since, details = "", ["They are safe here."]
+        if oldest is not None and oldest <= now_ms:
+            since = f" since {show_clock(oldest, now_ms, zone)}"
+            details = [f"They are safe here; the oldest is {show_age((now_ms - oldest) / 1000)} old."]
         if status.last_answer:
             details.append(f"Prometheus last said: {status.last_answer}.")
         if status.missing:

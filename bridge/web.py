@@ -127,11 +127,7 @@ class Web:
 
     def answer(self, path: str, accept: str) -> Answer:
         """What a request for this path gets."""
-        try:
-            place = urlsplit(path).path
-        except ValueError:  # an address whose host is none
-            return Answer(HTTPStatus.BAD_REQUEST, b"This is no address.\n")
-        match place:
+        match _place(path):
             case "/":
                 return Answer(HTTPStatus.OK, self._page().encode(), "text/html; charset=utf-8")
             case "/metrics":
@@ -156,6 +152,14 @@ class Web:
             moment=moment,
             zone=datetime.now(UTC).astimezone().tzinfo or UTC,
         )
+
+
+def _place(target: str) -> str:
+    """The path of what was asked for, which may be a whole address; empty where that is none."""
+    try:
+        return urlsplit(target).path
+    except ValueError:
+        return ""
 
 
 class _Server(ThreadingHTTPServer):

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -37,6 +38,9 @@ CANNOT_RUN = 1
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
 
+NOBODY_READS = 141
+"""The exit code when what is printed is not read to its end (`heating profiles | head`), the same."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for and return the exit code."""
@@ -47,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     try:
-        return int(options.do(options))
+        code = int(options.do(options))
+        sys.stdout.flush()
     except (ReadingsError, PollerError) as error:
         print(error, file=sys.stderr)
         return WRONG_CONFIGURATION
@@ -56,6 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT_RUN
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:
+        # What is still in the buffer goes nowhere; else Python would complain of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOBODY_READS
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -159,6 +159,21 @@ def parse_listen(text: str, place: str) -> tuple[str, int]:
     return host, port
 
 
+def is_http_url(text: str) -> bool:
+    """Whether this is an address that http.client can ask: http or https and a host, all of it fit for a request.
+
+    >>> [is_http_url(text) for text in ("http://prometheus:9090/api/v1/write", "prometheus:9090", "http://a..b/")]
+    [True, False, False]
+    """
+    try:
+        url = urlsplit(text)
+        has_host, port = bool((url.hostname or "").encode("idna")), url.port
+    except ValueError:  # UnicodeError is one: a name that no name server could have
+        return False
+    is_clean = text.isprintable() and " " not in text and (url.path + url.query).isascii()
+    return is_clean and url.scheme in {"http", "https"} and has_host and port != 0
+
+
 def find_ca(name: str | None, folder: Path, place: str) -> str | None:
     """Where a file with a certificate authority is.
 

@@ -15,7 +15,13 @@ class Commands(Protocol):
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """The configuration file, which most commands read."""
-    parser.add_argument("--config", type=Path, default=Path("config.toml"), metavar="FILE")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=Path("config.toml"),
+        metavar="FILE",
+        help="the configuration file, config.toml unless given",
+    )
 
 
 def port(text: str) -> int:

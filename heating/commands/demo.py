@@ -11,9 +11,11 @@ from heating.terminal import Terminal
 def add(commands: Commands) -> None:
     """What `heating demo` takes."""
     demo = commands.add_parser("demo", help="everything around a simulated heating house, no hardware needed")
-    demo.add_argument("--mqtt-port", type=port, default=1883, metavar="PORT")
+    demo.add_argument("--mqtt-port", type=port, default=1883, metavar="PORT", help="the broker")
     demo.add_argument("--web-port", type=port, default=9100, metavar="PORT", help="the page and /metrics")
-    demo.add_argument("--prometheus-port", type=port, default=9090, metavar="PORT")
+    demo.add_argument(
+        "--prometheus-port", type=port, default=9090, metavar="PORT", help="Prometheus, where it is installed"
+    )
     demo.add_argument(
         "--listen", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 shows the page to your network"
     )

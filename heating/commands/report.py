@@ -32,10 +32,16 @@ def add(commands: Commands) -> None:
     report = commands.add_parser("report", help="energy, cost, degree days and COP per day or month")
     report.add_argument("by", choices=("daily", "monthly"), help="a row for each day, or each month")
     report.add_argument(
-        "--from", dest="first", type=_day, metavar="DATE", help=f"{DAYS} days or {MONTHS} months ago"
+        "--from",
+        dest="first",
+        type=_day,
+        metavar="DATE",
+        help=f"the first day; else {DAYS} days or {MONTHS} months ago",
     )
     report.add_argument("--to", dest="last", type=_day, metavar="DATE", help="the last day; else yesterday")
-    report.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    report.add_argument(
+        "--format", choices=("table", "csv", "json"), default="table", help="json is for programs"
+    )
     report.add_argument(
         "--plot",
         nargs="?",
@@ -43,9 +49,11 @@ def add(commands: Commands) -> None:
         metavar="FILE.svg",
         help="bars in the terminal, or a picture in a file",
     )
-    report.add_argument("--prometheus", metavar="URL", help="else where the bridge writes to")
-    report.add_argument("--meter", metavar="DEVICE", help="where there are several")
-    report.add_argument("--heatpump", metavar="DEVICE", help="where there are several")
+    report.add_argument(
+        "--prometheus", metavar="URL", help="which one to ask; else where the bridge writes to"
+    )
+    report.add_argument("--meter", metavar="DEVICE", help="which one, where there are several")
+    report.add_argument("--heatpump", metavar="DEVICE", help="which one, where there are several")
     report.add_argument("--outdoor", metavar="SENSOR", help="the outdoor temperature's sensor")
     add_config(report)
     report.set_defaults(do=_report)
@@ -163,6 +171,9 @@ def _day(text: str) -> date:
     (datetime.date(2026, 3, 29), datetime.date(2026, 3, 1))
     """
     try:
-        return date.fromisoformat(f"{text}-01" if len(text) == 7 else text)
+        day = date.fromisoformat(f"{text}-01" if len(text) == 7 else text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"expected YYYY-MM-DD or YYYY-MM, got {text!r}") from error
+    if day.year < 1970:
+        raise argparse.ArgumentTypeError(f"expected a day from 1970 on, got {text!r}")
+    return day

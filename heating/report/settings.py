@@ -16,7 +16,7 @@ from heating.errors import CommandError
 from heating.report.figures import Rules
 from heating.report.tariff import Price
 from readings.errors import SettingsError
-from readings.settings import find_ca, load
+from readings.settings import find_ca, is_http_url, load
 
 WRITE_PATH = "/api/v1/write"
 LOCAL_TIME = Path("/etc/localtime")
@@ -101,7 +101,7 @@ def read_settings(path: Path, environ: Mapping[str, str], *, prometheus: str | N
         SettingsError: One line that names file, key and what was expected.
     """
     is_there = path.exists() or prometheus is None
-    table = load(path, ReportFile, _ours(environ)).report if is_there else ReportTable()
+    table = read_table(path, environ) if is_there else ReportTable()
     try:
         return ReportSettings(
             server=_server(path, environ, table, prometheus),
@@ -116,6 +116,30 @@ def read_settings(path: Path, environ: Mapping[str, str], *, prometheus: str | N
     except SettingsError as error:
         text = str(error)
         raise SettingsError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from error
+
+
+def read_table(
+    path: Path, environ: Mapping[str, str], changes: Mapping[str, Any] | None = None
+) -> ReportTable:
+    """What the configuration file says of the report, with a zone and addresses that are some.
+
+    Args:
+        path: The file.
+        environ: The environment, whose `HEATING_REPORT__…` variables override keys.
+        changes: What to take instead of what stands in a place, as `load` has it.
+
+    Raises:
+        SettingsError: One line that names file, key and what was expected.
+    """
+    table = load(path, ReportFile, _ours(environ), changes).report
+    try:
+        find_zone(table.timezone)
+        find_ca(table.ca, path.parent, "report.ca")
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from error
+    if table.prometheus is not None and not _is_server(table.prometheus):
+        raise SettingsError(f"{path}: report.prometheus: expected http://HOST:PORT, got {table.prometheus!r}")
+    return table
 
 
 def find_zone(name: str | None) -> zoneinfo.ZoneInfo:
@@ -161,20 +185,16 @@ def _server(
             )
         url = urlsplit(receiver.url)
         return replace(receiver, url=url._replace(path=url.path.removesuffix(WRITE_PATH)).geturl())
+    if prometheus is not None and not _is_server(prometheus):
+        raise CommandError(f"--prometheus: expected http://HOST:PORT, got {prometheus!r}")
     chosen = prometheus if prometheus is not None else table.prometheus or ""
-    place = "report.prometheus" if prometheus is None else "--prometheus"
-    try:
-        url = urlsplit(chosen)
-        is_url = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:
-        is_url = False
-    if not is_url or "@" in url.netloc or not chosen.isascii() or not chosen.isprintable():
-        if prometheus is not None:
-            raise CommandError(f"{place}: expected http://HOST:PORT, got {chosen!r}")
-        raise SettingsError(f"{place}: expected http://HOST:PORT, got {chosen!r}")
     return ReceiverSettings(
         url=chosen.rstrip("/"),
         username=table.username,
         password_file=None if table.password_file is None else path.parent / table.password_file,
         ca=find_ca(table.ca, path.parent, "report.ca"),
     )
+
+
+def _is_server(text: str) -> bool:
+    return is_http_url(text) and "@" not in urlsplit(text).netloc

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from poller.errors import PageError, PageTrouble
 from poller.sources.exposition import LARGEST_BYTES
+from readings.settings import is_http_url
 
 MOST_REDIRECTS = 5
 
@@ -30,19 +31,7 @@ def is_page_url(text: str) -> bool:
     >>> is_page_url("http://iot-api:8000/metrics"), is_page_url("iot-api:8000"), is_page_url("file:///etc/passwd")
     (True, False, False)
     """
-    try:
-        url = urlsplit(text)
-        port = url.port
-    except ValueError:
-        return False
-    is_clean = text.isascii() and text.isprintable() and " " not in text
-    return (
-        is_clean
-        and url.scheme in {"http", "https"}
-        and bool(url.hostname)
-        and port != 0
-        and url.username is None
-    )
+    return is_http_url(text) and "@" not in urlsplit(text).netloc
 
 
 def fetch_page(url: str, timeout_s: float) -> bytes:

@@ -102,6 +102,16 @@ def test_files_of_secrets_lie_beside_the_configuration(tmp_path):
         (RECEIVER + 'bearer_token = "a\\nb"', "remote_write[0].bearer_token: expected one line of text"),
         (RECEIVER + "metadata = 'no'", "remote_write[0].metadata: expected"),
         ("[[remote_write]]\nurl = 'http://h/ä'", "remote_write[0].url: expected http://HOST:PORT/PATH"),
+        *(
+            (f"[[remote_write]]\nurl = '{url}'", "remote_write[0].url: expected http://HOST:PORT/PATH")
+            for url in (
+                "http://h/p?x=ä",
+                "http://h/p q",
+                "http://h/p?x=a b",
+                "http://a..b/p",
+                f"http://{'a' * 64}.de/",
+            )
+        ),
         (RECEIVER + "ca = 'nowhere.pem'", "remote_write[0].ca: expected a file with certificates"),
         (RECEIVER + "ca = 'config.toml'", "remote_write[0].ca: expected a file with certificates"),
     ],

@@ -282,7 +282,15 @@ def test_the_command_lists_resends_and_drops(config, capsys, three_refused):
     assert numbers(three_refused) == []
 
 
-@pytest.mark.parametrize("arguments", [["drop"], ["resend"], ["drop", "1", "--all"], ["drop", "x"], []])
+def test_a_number_that_is_not_there_is_no_success(config, capsys, three_refused):
+    assert main(["quarantine", "drop", "1", "1", "77", "--config", config]) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("1 dropped\n", "1 of these are not in quarantine\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["drop"], ["resend"], ["drop", "1", "--all"], ["drop", "x"], ["drop", "9" * 19], []]
+)
 def test_nothing_is_dropped_by_half_a_command(arguments):
     with pytest.raises(SystemExit):
         main(["quarantine", *arguments, "--config", "config.toml"])

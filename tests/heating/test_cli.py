@@ -1,6 +1,8 @@
 """The command line: what a wrong configuration says, and what a good one shows."""
 
+import argparse
 import json
+import os
 import re
 import socket
 import subprocess
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from heating.__main__ import main
+from heating.__main__ import _parser, main
 
 GOOD = """
 [mqtt]
@@ -156,3 +158,38 @@ def test_a_mistake_in_the_demos_options_is_one_line(option, value, says, capsys)
         main(["demo", f"{option}={value}"])
     assert ended.value.code == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"heating demo: error: argument {option}: {says}"
+
+
+def test_every_option_of_every_command_says_what_it_is():
+    def options(parser):
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for command in action.choices.values():
+                    yield from options(command)
+            else:
+                yield parser.prog, action
+
+    unsaid = [(prog, action.dest) for prog, action in options(_parser()) if not action.help]
+    assert unsaid == []
+
+
+def test_who_reads_only_the_first_line_sees_no_traceback():
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [sys.executable, "-m", "heating", "profiles"]
+    ended = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(theirs)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("day", ["0001-01-02", "1969-12", "2026-02-30", "yesterday"])
+def test_a_day_that_never_was_is_one_line(day, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", "daily", "--to", day])
+    assert f"got '{day}'" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_host_that_cannot_be_is_one_line(tmp_path, capsys):
+    given = ["report", "daily", "--prometheus", "http://a..b:9090"]
+    assert main([*given, "--config", str(tmp_path / "none.toml")]) == 1
+    assert capsys.readouterr().err == "--prometheus: expected http://HOST:PORT, got 'http://a..b:9090'\n"

@@ -50,6 +50,11 @@ aliases = ["meter"]
 name = "x"
 [[remote_write]]
 url = "ftp://x"
+[report]
+timezone = "Mars/Base"
+prise = 0.3
+[backup]
+folder = 7
 """
 
 ALL_OF_THEM = (
@@ -70,6 +75,9 @@ ALL_OF_THEM = (
     "device[3].name: expected one of its own, 'wp' is device[0]",
     "bridge.listen: expected ADDRESS:PORT, got 'nowhere'",
     "remote_write[0].url: expected http://HOST:PORT/PATH",
+    "report.prise: unknown key",
+    "report.timezone: expected a name like",
+    "backup.folder: expected `str`, got `int`",
 )
 
 
