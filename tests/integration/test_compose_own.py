@@ -2,11 +2,16 @@
 
 import json
 import os
+import re
+import subprocess
+import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import needs, wait_until
 from tests.integration.stack import ROOT, Stack, docker, needs_engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(600)]
@@ -152,6 +157,71 @@ def test_the_poller_alone_joins_the_networks_of_others_and_sees_a_serial_port(jo
     seen = stack("exec", "--no-TTY", service, "sh", "-c", "id -G; test -c /dev/ttyUSB0 && echo there")
     assert "4711" in seen.split()
     assert "there" in seen.split()
+
+
+SENSORS_ALONE = """\
+[[shelly]]
+prefix = "shellypro2-00005e005301"
+[[shelly.sensor]]
+name = "temp_indoor"
+address = "00:00:5e:00:53:11"
+device_id = 200
+temperature = 202
+"""
+"""No bus, no device, no receiver; what a sensor's number is need not be asked."""
+
+
+@pytest.fixture
+def sensors_alone(tmp_path: Path) -> Iterator[Stack]:
+    """Broker, poller and bridge; mosquitto/own holds what the page on security says to put there."""
+    needs_engine()
+    (config := tmp_path / "config.toml").write_text(SENSORS_ALONE)
+    config.chmod(0o644)
+    (tmp_path / "mosquitto" / "own").mkdir(parents=True)
+    (command,) = re.findall(r"^openssl .*$", (ROOT / "docs" / "security.md").read_text(), re.MULTILINE)
+    command = command.replace("raspberrypi.local", "localhost").replace("openssl", needs("openssl"), 1)
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    # Only root may give it to the broker's user, as the page does.
+    (tmp_path / "mosquitto" / "own" / "server.key").chmod(0o644)
+    tmp_path.chmod(0o755)
+    (changed := tmp_path / "changed.yaml").write_text(
+        "services:\n"
+        '  mosquitto: {ports: !override ["127.0.0.1::1883"], healthcheck: {interval: 2s},'
+        f' volumes: ["{tmp_path}/mosquitto/own:/mosquitto/own:ro"]}}\n'
+        '  bridge: {ports: !override ["127.0.0.1::9100"], healthcheck: {interval: 2s}}\n'
+        "  poller:\n"
+        "    command: !override [python, /test/poller_at_once.py, --config, /etc/heating/config.toml]\n"
+        '    volumes: ["./tests/faults/poller_at_once.py:/test/poller_at_once.py:ro"]\n'
+    )
+    environment = {"HEATING_CONFIG": str(config), "HEATING_NETWORK": "heating-sensors"}
+    stack = Stack("heating-sensors", [*files(), changed], environment)
+    with stack.running("mosquitto", "poller", "bridge"):
+        yield stack
+
+
+def test_sensors_alone_come_over_tls_and_are_shown_and_not_sent(sensors_alone: Stack, tmp_path: Path):
+    """A Shelly reaches the published port with the certificate only; poller and bridge reach the other one as ever."""
+    stack = sensors_alone
+    port = stack.address("mosquitto", 1883).rsplit(":", 1)[1]
+    password = stack("exec", "--no-TTY", "bridge", "heating", "password", "devices").strip()
+    message = tomllib.loads((ROOT / "tests" / "data" / "shelly" / "messages.toml").read_text())[
+        "blu_temperature"
+    ]
+    payload = re.sub(r'(?<="last_updated_ts":)\d+', lambda _: str(int(time.time())), message["payload"])
+
+    def publish(*more: str) -> int:
+        command = [needs("mosquitto_pub"), "-h", "localhost", "-p", port, "-q", "1", *more]
+        command += ["-u", "devices", "-P", password, "-t", message["topic"], "-m", payload]
+        return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode
+
+    def is_shown() -> bool:
+        assert publish("--cafile", str(tmp_path / "mosquitto" / "own" / "server.crt")) == 0
+        shown = stack.get("bridge", 9100, "/metrics")
+        return bool(re.search(r'^sensor_temperature_celsius{.*sensor_name="temp_indoor"} 20.4$', shown, re.MULTILINE))
+
+    wait_until(is_shown, within_s=30, what="the sensor is on the page")
+    assert publish() != 0
+    assert "Readings are shown, not sent" in stack.get("bridge", 9100, "/")
 
 
 ORIGINAL_VOLUME = "heating-test-original-data"
