@@ -217,7 +217,9 @@ def test_sensors_alone_come_over_tls_and_are_shown_and_not_sent(sensors_alone: S
     def is_shown() -> bool:
         assert publish("--cafile", str(tmp_path / "mosquitto" / "own" / "server.crt")) == 0
         shown = stack.get("bridge", 9100, "/metrics")
-        return bool(re.search(r'^sensor_temperature_celsius{.*sensor_name="temp_indoor"} 20.4$', shown, re.MULTILINE))
+        return bool(
+            re.search(r'^sensor_temperature_celsius{.*sensor_name="temp_indoor"} 20.4$', shown, re.MULTILINE)
+        )
 
     wait_until(is_shown, within_s=30, what="the sensor is on the page")
     assert publish() != 0
