@@ -116,7 +116,7 @@ class Journal:
 
         def read(connection: sqlite3.Connection) -> Mapping[DeviceKey, Kept]:
             keys = rows_of.device_keys(connection)
-            rows = connection.execute("SELECT id, kept, kept_boot FROM device WHERE kept IS NOT NULL")
+            rows = connection.execute("SELECT id, kept, kept_boot FROM device WHERE typeof(kept) = 'blob'")
             return {
                 keys[device]: Kept(kept, same_boot=boot == self._boot)
                 for device, kept, boot in rows
@@ -127,7 +127,8 @@ class Journal:
 
     def memories(self) -> Mapping[str, bytes]:
         """What the sources of the last run knew, by their names."""
-        return self._do(lambda connection: dict(connection.execute("SELECT source, content FROM memory")))
+        query = "SELECT source, content FROM memory WHERE typeof(content) = 'blob'"
+        return self._do(lambda connection: dict(connection.execute(query)))
 
     def commit(
         self,
@@ -253,14 +254,14 @@ class Journal:
         try:
             try:
                 return work(self._connected())
-            except (sqlite3.Error, DamagedError) as error:
+            except (sqlite3.Error, DamagedError, UnicodeDecodeError) as error:
                 self.close()
                 if not is_damage(error):
                     raise
                 aside = set_aside(self._path)
                 _log.error("journal: %s is damaged (%s): set aside as %s", self._path, error, aside.name)
                 return work(self._connected())
-        except (sqlite3.Error, DamagedError, OSError) as error:
+        except (sqlite3.Error, DamagedError, UnicodeDecodeError, OSError) as error:
             self.close()
             raise JournalError(f"{self._path}: {error}") from error
 

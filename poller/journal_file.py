@@ -45,6 +45,14 @@ COMMIT;
 _MEMORY = "CREATE TABLE IF NOT EXISTS memory (source TEXT PRIMARY KEY, content BLOB NOT NULL)"
 """What sources know of what they found; a version that does not know it leaves it alone."""
 
+_COLUMNS = {
+    "device": "id, kind, name, newest_ms, kept, kept_boot",
+    "stream": "id, name, boot",
+    "state": "device, stream, seq, taken, time_ms, payload",
+    "timeless": "device, stream, seq, boot, taken, payload",
+    "memory": "source, content",
+}
+
 _PAGE_BYTES = 1024
 """Every commit writes whole pages, and a group is one or two states: measured 6 kB written per state
 instead of the 14 kB of SQLite's own 4096. An SD card lives longer on it."""
@@ -84,7 +92,12 @@ def is_damage(error: Exception) -> bool:
     False
     """
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return isinstance(error, DamagedError) or code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    return (
+        isinstance(error, DamagedError | UnicodeDecodeError)
+        or code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+        # Python's own words for a text that is none; they come without a code.
+        or (isinstance(error, sqlite3.OperationalError) and "decode to UTF-8" in str(error))
+    )
 
 
 def set_aside(path: Path) -> Path:
@@ -114,3 +127,10 @@ def _prepare(connection: sqlite3.Connection) -> None:
     if version == 0:
         connection.executescript(_SCHEMA)
     connection.execute(_MEMORY)
+    for table, columns in _COLUMNS.items():
+        try:
+            connection.execute(f"SELECT {columns} FROM {table} LIMIT 0")  # noqa: S608  # our own names
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+                raise DamagedError(str(error)) from error
+            raise

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from poller.journal_file import DamagedError
-from readings.payload import MAX_LISTED, StreamRange
+from readings.errors import TopicError
+from readings.payload import MAX_LISTED, StreamRange, format_time
 from readings.reading import DeviceKey, DeviceState, Kind
 
 
@@ -30,7 +31,10 @@ def make_device(connection: sqlite3.Connection, key: DeviceKey) -> int:
 def device_keys(connection: sqlite3.Connection) -> dict[int, DeviceKey]:
     """The devices by row id, without those that only a later version knows: their rows wait for it."""
     rows = connection.execute("SELECT id, kind, name FROM device")
-    return {device: DeviceKey(Kind(kind), name) for device, kind, name in rows if kind in set(Kind)}
+    try:
+        return {device: DeviceKey(Kind(kind), name) for device, kind, name in rows if kind in set(Kind)}
+    except (TopicError, TypeError) as error:
+        raise DamagedError(f"device: {error}") from error
 
 
 def make_stream(connection: sqlite3.Connection, name: str, boot: str) -> int:
@@ -154,6 +158,7 @@ def _read_state(stream: str, seq: int, time_ms: int, payload: str) -> DeviceStat
     try:
         values = msgspec.json.decode(payload, type=dict[str, Any])
         held = frozenset(values.pop("held"))
+        format_time(time_ms)  # else whoever sends it finds out that it is none
         return DeviceState(time_ms, stream, seq, values, held)
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise DamagedError(f"state {stream} {seq}: {error}") from error

@@ -54,7 +54,7 @@ def restore(device: Device, kept: bytes, *, same_boot: bool, now: float) -> Trac
     """
     try:
         known = msgspec.json.decode(kept, type=FilterState)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FilterStateError(f"{device.key}: {error}") from error
     counts = known.counts
     if not same_boot:

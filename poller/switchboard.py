@@ -220,5 +220,5 @@ class Switchboard:
 def _decode_filters(memory: bytes) -> tuple[str, ...]:
     try:
         return tuple(msgspec.json.decode(memory, type=list[str]))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return ()

@@ -104,7 +104,7 @@ class Exporter:
         """
         try:
             memories = msgspec.json.decode(memory, type=list[_Memory])
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MessageError(str(error), MessageTrouble.MEMORY) from error
         profiles = {profile.kind.value: profile for profile in self._settings.profiles}
         newest = max((one.day for one in memories), default=0)

@@ -127,7 +127,7 @@ class RuleSource:
         """
         try:
             memories = msgspec.json.decode(memory, type=list[_Memory])
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MessageError(str(error), MessageTrouble.MEMORY) from error
         newest = max((one.day for one in memories), default=0)
         for one in memories:

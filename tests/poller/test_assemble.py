@@ -456,7 +456,7 @@ def test_a_row_of_candidates_begins_anew_after_a_reboot():
 
 
 def test_kept_bytes_that_cannot_be_read_have_an_error_of_their_own():
-    for kept in (b"", b"{}", b'{"at": "x"}', b"\xff"):
+    for kept in (b"", b"{}", b'{"at": "x"}', b"\xff", b'{"at": 1, "serial": "\xff"}'):
         with pytest.raises(FilterStateError, match="meter/d"):
             restore(METER, kept, same_boot=True, now=0.0)
 

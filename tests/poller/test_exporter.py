@@ -176,7 +176,7 @@ def test_a_sensor_of_long_ago_and_a_kind_that_is_not_wanted_any_more_are_forgott
     assert [one.key.name for one in exporter.devices] == ["new"]
 
 
-@pytest.mark.parametrize("memory", [b"", b"{}", b'[["sensor"]]', b"[" * 100_000])
+@pytest.mark.parametrize("memory", [b"", b"{}", b'[["sensor"]]', b'[["\xff"]]', b"[" * 100_000])
 def test_a_memory_that_cannot_be_read_says_so(memory):
     with pytest.raises(MessageError):
         Exporter(import_settings()).restore(memory)

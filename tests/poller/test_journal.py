@@ -255,6 +255,12 @@ def damage_middle(path: Path) -> None:
     path.write_bytes(content)
 
 
+def replace_in(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -262,6 +268,8 @@ def damage_middle(path: Path) -> None:
         pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-4096]), id="a page short"),
         pytest.param(lambda path: path.write_bytes(path.read_bytes()[:20]), id="cut in the header"),
         pytest.param(damage_middle, id="overwritten"),
+        pytest.param(lambda path: replace_in(path, b"tabledevice", b"table\x96evice"), id="a table's name"),
+        pytest.param(lambda path: replace_in(path, b"newest_ms INT", b"newest_mz INT"), id="a column's name"),
         pytest.param(
             lambda path: sqlite3.connect(path).execute("PRAGMA user_version = 2").connection.close(),
             id="a later version",
@@ -286,6 +294,45 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begins(tmp_path, damage, capl
         assert asides[-1].read_bytes() == damaged
         path.unlink()
     assert len(asides) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE device SET name = CAST(x'ff77' AS TEXT)",
+        "UPDATE device SET name = 'W P'",
+        "UPDATE device SET name = x'7770'",
+        "UPDATE state SET payload = CAST(x'7bff7d' AS TEXT)",
+        "UPDATE state SET payload = '{'",
+        "UPDATE state SET time_ms = 1 << 60",
+        "UPDATE state SET time_ms = 'soon'",
+    ],
+)
+def test_a_row_that_cannot_be_is_damage_too(tmp_path, change):
+    """A card that forgets a bit: SQLite keeps no checksum, and a program that ended of it would be started for ever."""
+    path = tmp_path / "data" / "journal.sqlite"
+    journal = opened(tmp_path)
+    journal.commit([row(1.0)], {METER: b"kept"}, TRUSTED)
+    journal.close()
+    with sqlite3.connect(path) as file:
+        file.execute(change)
+    file.close()
+    journal.kept()
+    assert everything(journal) == []
+    assert path.with_name("journal.sqlite.damaged-1").exists()
+    journal.close()
+
+
+def test_what_a_filter_or_a_source_kept_is_bytes_or_nothing(tmp_path):
+    journal = opened(tmp_path)
+    journal.commit([row(1.0)], {METER: b"kept"}, TRUSTED, {"shelly": b"memory"})
+    journal.close()
+    with sqlite3.connect(tmp_path / "data" / "journal.sqlite") as file:
+        file.execute("UPDATE device SET kept = 5")
+        file.execute("UPDATE memory SET content = 5")
+    file.close()
+    assert (journal.kept(), journal.memories()) == ({}, {})
+    journal.close()
 
 
 def test_a_kill_within_a_checkpoint_is_no_damage(tmp_path):

@@ -357,7 +357,9 @@ def test_what_must_stand_in_a_message_is_compared_as_json_means_it(asked, said, 
         assert unit.refuse("zigbee2mqtt/bad", message) == "where"
 
 
-@pytest.mark.parametrize("memory", [b"", b"{}", b"[[1,2,3]]", b"[" * 100_000, b'[[{"device":5},[],0]]'])
+@pytest.mark.parametrize(
+    "memory", [b"", b"{}", b"[[1,2,3]]", b"[" * 100_000, b'[[{"device":5},[],0]]', b'[[{"a":"\xff"}]]']
+)
 def test_a_memory_that_cannot_be_read_says_so(memory):
     with pytest.raises(MessageError):
         rule(CLIMATE).source.restore(memory)

@@ -127,7 +127,7 @@ def test_a_source_has_its_devices_back_at_the_start_and_one_that_left_is_forgott
 
 
 def test_a_memory_that_cannot_be_read_begins_anew(stage, caplog):
-    assert list(stage.board.restore({"rooms": b"torn", "/filters": b"\xff"})) == []
+    assert list(stage.board.restore({"rooms": b"torn", "/filters": b'["\xff"]'})) == []
     assert "rooms: begins anew, what it knew cannot be read" in caplog.text
 
 
