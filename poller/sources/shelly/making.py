@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from poller.decimals import add, multiply
@@ -77,10 +77,33 @@ class Profiles:
     one_phase: Profile
 
 
+def name_bluetooth(components: Iterable[Component], configured: Collection[str]) -> Mapping[str, str]:
+    """What Bluetooth sensors that no table names are called, by address: as their owner calls them.
+
+    Where a name is there more than once, or another device's in the configuration, the address stands behind it.
+
+    Args:
+        components: Those of all gateways: two may hear one sensor.
+        configured: The names that the configuration gives.
+    """
+    called: dict[str, str] = {}
+    for one in components:
+        if one.key.startswith("bthomedevice:"):
+            called.setdefault(
+                one.address, make_device_name(one.name or f"blu-{one.address.replace(':', '')}")
+            )
+    taken = Counter(called.values()) + Counter(configured)
+    return {
+        address: name if taken[name] == 1 else f"{name[:40]}-{address.replace(':', '')}"
+        for address, name in called.items()
+    }
+
+
 def bluetooth_sensors(
     settings: ShellySettings,
     components: Sequence[Component],
     named_elsewhere: frozenset[str],
+    names: Mapping[str, str],
     profile: Profile,
 ) -> Iterator[Made]:
     """The sensors that the gateway knows, and those that the configuration describes altogether.
@@ -89,6 +112,7 @@ def bluetooth_sensors(
         settings: What the configuration says.
         components: What the gateway has said of its components.
         named_elsewhere: Addresses of sensors that another gateway is to speak for.
+        names: What the others are called, by address.
         profile: What such a sensor is.
     """
     by_key = {one.key: one.address for one in components}
@@ -102,21 +126,19 @@ def bluetooth_sensors(
                 yield _bluetooth(settings, profile, table, address, parts)
     if not settings.unnamed:
         return
-    devices = [one for one in components if one.key.startswith("bthomedevice:")]
-    calls = {one.key: make_device_name(one.name or f"blu-{one.address.replace(':', '')}") for one in devices}
-    taken = Counter(calls.values()) + Counter(table.name for table in settings.sensors)
-    for one in devices:
-        parts = parts_of(components, one.address)
-        if one.address in named or parts.sensors.keys().isdisjoint({TEMPERATURE, HUMIDITY}):
+    for one in components:
+        if not one.key.startswith("bthomedevice:") or one.address in named:
             continue
-        name = calls[one.key]
-        if taken[name] > 1:
-            name = f"{name[:40]}-{one.address.replace(':', '')}"
-        table = SensorTable(name=name, title=one.name or f"Sensor {one.address}")
+        parts = parts_of(components, one.address)
+        if parts.sensors.keys().isdisjoint({TEMPERATURE, HUMIDITY}):
+            continue
+        table = SensorTable(name=names[one.address], title=one.name or f"Sensor {one.address}")
         yield _bluetooth(settings, profile, table, one.address, parts)
 
 
-def wired_sensors(settings: ShellySettings, seen: frozenset[str], profile: Profile) -> Iterator[Made]:
+def wired_sensors(
+    settings: ShellySettings, seen: frozenset[str], configured: Collection[str], profile: Profile
+) -> Iterator[Made]:
     """Sensors in the device, or wired to it. A temperature alone may be that of the device's own inside."""
     named = {table.component: table for table in settings.sensors if table.component is not None}
     for component, table in named.items():
@@ -129,11 +151,14 @@ def wired_sensors(settings: ShellySettings, seen: frozenset[str], profile: Profi
             and (f"humidity:{number}" in seen or int(number) >= 100)
         ):
             name = make_device_name(settings.gateway_id)
-            table = SensorTable(name=name if number == "0" else f"{name}-{number}")
+            is_only = number == "0" and name not in configured
+            table = SensorTable(name=name if is_only else f"{name}-{number}")
             yield _wired(settings, profile, table, component, seen)
 
 
-def meters(settings: ShellySettings, seen: frozenset[str], profiles: Profiles) -> Iterator[Made]:
+def meters(
+    settings: ShellySettings, seen: frozenset[str], configured: Collection[str], profiles: Profiles
+) -> Iterator[Made]:
     """Its meters, all three phases or single clamps."""
     named = {table.component: table for table in settings.meters}
     for component, table in named.items():
@@ -142,7 +167,8 @@ def meters(settings: ShellySettings, seen: frozenset[str], profiles: Profiles) -
         if component not in named and re.fullmatch("em1?:[0-9]+", component):
             name = make_device_name(settings.gateway_id)
             number = component.partition(":")[2]
-            table = MeterTable(name=name if component == "em:0" else f"{name}-{number}")
+            is_only = component == "em:0" and name not in configured
+            table = MeterTable(name=name if is_only else f"{name}-{number}")
             yield _meter(settings, profiles, table, component)
 
 

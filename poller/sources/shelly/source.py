@@ -23,6 +23,7 @@ from poller.sources.shelly.making import (
     Profiles,
     bluetooth_sensors,
     meters,
+    name_bluetooth,
     switches,
     wired_sensors,
 )
@@ -268,13 +269,17 @@ class ShellySource:
             for one in gateway.settings.sensors
             if one.address is not None
         }
+        configured = {name for gateway in self._gateways.values() for name in gateway.settings.names}
+        names = name_bluetooth(
+            (one for gateway in self._gateways.values() for one in gateway.components), configured
+        )
         for prefix, gateway in self._gateways.items():
             elsewhere = frozenset(address for address, owner in named.items() if owner != prefix)
             yield from bluetooth_sensors(
-                gateway.settings, gateway.components, elsewhere, self._profiles.bluetooth
+                gateway.settings, gateway.components, elsewhere, names, self._profiles.bluetooth
             )
-            yield from wired_sensors(gateway.settings, gateway.seen, self._profiles.wired)
-            yield from meters(gateway.settings, gateway.seen, self._profiles)
+            yield from wired_sensors(gateway.settings, gateway.seen, configured, self._profiles.wired)
+            yield from meters(gateway.settings, gateway.seen, configured, self._profiles)
             yield from switches(gateway.settings, self._profiles)
 
 

@@ -129,6 +129,11 @@ class ShellySettings:
     meters: tuple[MeterTable, ...]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names that it gives to devices."""
+        return tuple(one.name for one in (*self.sensors, *self.thermostats, *self.pumps, *self.meters))
+
+    @property
     def is_asked_often(self) -> bool:
         """Whether something of it may rest for hours without a word, and is there all the same."""
         return bool(self.thermostats or self.pumps or self.meters)

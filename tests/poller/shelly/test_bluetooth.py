@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.poller.shelly.house import NOON_S, PRO2, RECORDED, House, Reading, blu
+from tests.poller.shelly.house import NOON_S, PRO2, RECORDED, SIGNATURE, House, Reading, blu
 
 OUTDOOR, INDOOR = "00:00:5e:00:53:10", "00:00:5e:00:53:11"
 NAMED = f"""
@@ -195,6 +195,30 @@ def test_a_sensor_that_nobody_named_appears_by_itself():
     before = house.names()
     house.restart()
     assert house.names() == before, "at once, before anybody has said anything"
+
+
+def test_a_sensor_that_is_found_takes_no_name_of_the_configuration_nor_of_another_gateway_s():
+    """One of two would be heard no more: a thermostat, or a sensor that its owner calls as another one."""
+    other = "shellypro2-00005e005302"
+    house = House(
+        f'''
+        [[shelly]]
+        prefix = "{PRO2}"
+        [[shelly.thermostat]]
+        name = "bath"
+        [[shelly]]
+        prefix = "{other}"
+        '''
+    )
+    ids = [one["id"] for one in house.asks() if one["method"] == "Shelly.GetComponents"]
+    for number, address, called in ((0, OUTDOOR, "bath"), (1, INDOOR, "bath")):
+        components = blu(200, address, first=200, name=called)
+        house.answers(
+            ids[number], {"components": components, "offset": 0, "total": 4}, f"{SIGNATURE[:-1]}{number}"
+        )
+    assert house.names() == {"bath", "bath-00005e005310", "bath-00005e005311"}
+    (reading,) = house.notified("switch:0", id=0, output=True)
+    assert (reading.device, reading.fresh) == ("bath", {"switch_state": 1})
 
 
 def test_naming_a_sensor_renames_it_and_leaves_the_others():

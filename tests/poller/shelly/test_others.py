@@ -194,6 +194,16 @@ def test_its_recorded_components_one_by_one():
     }
 
 
+def test_a_sensor_inside_leaves_the_device_s_name_to_what_the_configuration_calls_so():
+    """A wall display has a sensor and a switch."""
+    house = House('[[shelly]]\nprefix = "hall"\n[[shelly.thermostat]]\nname = "hall"')
+    params = {"ts": NOON_S, "temperature:0": {"id": 0, "tC": 20.5}, "humidity:0": {"id": 0, "rh": 51.0}}
+    (reading,) = house.hears("hall/events/rpc", {"method": "NotifyStatus", "params": params})
+    assert (reading.device, reading.fresh["temperature_celsius"]) == ("hall-0", 20.5)
+    (reading,) = house.notified("switch:0", "hall", id=0, output=True)
+    assert reading.device == "hall"
+
+
 def test_a_temperature_inside_of_a_device_is_no_room():
     house = House(only(EM))
     house.notified("temperature:0", EM, tC=48.2)
