@@ -259,7 +259,8 @@ class RuleSource:
                 f"{called!r}: a rule makes at most {MOST_DEVICES} devices", MessageTrouble.LIMIT
             )
         name = rule.names.get(called) or make_device_name(called)
-        if any(one.device.key.name == name for one in self._known.values()):
+        is_another_s = called not in rule.names and name in rule.names.values()
+        if is_another_s or any(one.device.key.name == name for one in self._known.values()):
             raise MessageError(f"{called!r} would be {name} like another one", MessageTrouble.NAME)
         labels = {label: fill(text, {**parts, "name": name}) for label, text in rule.labels.items()}
         return Device(

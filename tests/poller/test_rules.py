@@ -118,6 +118,12 @@ def test_names_and_titles_are_given_by_the_configuration():
     assert zigbee.source.devices[1].title == "Bath"
 
 
+def test_a_name_of_the_configuration_is_its_device_s_whoever_comes_first():
+    zigbee = rule(CLIMATE.replace('time = "last_seen"', 'names = { "Büro Süd" = "office" }'))
+    assert zigbee.refuse("zigbee2mqtt/office", '{"temperature":1}') == "name"
+    assert zigbee.hear("zigbee2mqtt/Büro Süd", '{"temperature":2}') == {"office": {"temperature_celsius": 2}}
+
+
 def test_a_device_has_the_fields_that_it_has_shown():
     zigbee = rule(CLIMATE.replace('time = "last_seen"', ""))
     zigbee.hear("zigbee2mqtt/a", '{"temperature":1}')

@@ -12,7 +12,7 @@ from poller.names import make_device_name
 from poller.points import Field
 from poller.profile import Profile
 from poller.sources.shelly.components import Component, Parts, parts_of
-from poller.sources.shelly.tables import MeterTable, PumpTable, SensorTable, ShellySettings, SwitchTable
+from poller.sources.shelly.tables import MeterTable, NamedTable, SensorTable, ShellySettings
 from readings.reading import DeviceKey, Value
 
 ORIGIN = "shelly"
@@ -23,9 +23,6 @@ LAST_SEEN = "last_seen_timestamp"
 
 WITHOUT_ID = frozenset({"wifi", "sys"})
 """Components of which a device has one."""
-
-
-_Named = SensorTable | SwitchTable | PumpTable | MeterTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +259,7 @@ def _place(path: str, one: Field, number: str) -> Place:
 
 
 def _device(
-    profile: Profile, table: _Named, fields: Iterable[str], labels: Mapping[str, str] | None = None
+    profile: Profile, table: NamedTable, fields: Iterable[str], labels: Mapping[str, str] | None = None
 ) -> Device:
     wanted = set(fields)
     return Device(

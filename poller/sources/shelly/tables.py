@@ -98,6 +98,9 @@ class MeterTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     silent_after: Minutes | None = None
 
 
+NamedTable = SensorTable | SwitchTable | PumpTable | MeterTable
+
+
 class ShellyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[[shelly]]`: one Shelly device that publishes to the broker.
 
@@ -131,7 +134,8 @@ class ShellySettings:
     @property
     def names(self) -> tuple[str, ...]:
         """The names that it gives to devices."""
-        return tuple(one.name for one in (*self.sensors, *self.thermostats, *self.pumps, *self.meters))
+        named: tuple[NamedTable, ...] = (*self.sensors, *self.thermostats, *self.pumps, *self.meters)
+        return tuple(one.name for one in named)
 
     @property
     def is_asked_often(self) -> bool:

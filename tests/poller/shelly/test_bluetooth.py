@@ -201,14 +201,14 @@ def test_a_sensor_that_is_found_takes_no_name_of_the_configuration_nor_of_anothe
     """One of two would be heard no more: a thermostat, or a sensor that its owner calls as another one."""
     other = "shellypro2-00005e005302"
     house = House(
-        f'''
+        f"""
         [[shelly]]
         prefix = "{PRO2}"
         [[shelly.thermostat]]
         name = "bath"
         [[shelly]]
         prefix = "{other}"
-        '''
+        """
     )
     ids = [one["id"] for one in house.asks() if one["method"] == "Shelly.GetComponents"]
     for number, address, called in ((0, OUTDOOR, "bath"), (1, INDOOR, "bath")):
