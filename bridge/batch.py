@@ -5,10 +5,10 @@ request, or the receiver refuses some of them, it is sent in pieces: slices of
 its samples, which always come in the same order.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bridge.ranges import single
+from bridge.ranges import minus, single, union
 from bridge.sample import Sample
 from readings.reading import DeviceKey
 
@@ -17,6 +17,8 @@ MAX_SAMPLES = 2000
 
 AHEAD_MS = 60_000
 """What lies further ahead of our clock is parked: a receiver that takes one such sample refuses all later ones."""
+
+_BEHIND_ALL = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,17 @@ def shorten(pieces: Iterable[Piece], limit: int) -> tuple[Piece, ...]:
         for piece in pieces
         for begin in range(piece.begin, piece.end, limit)
     )
+
+
+def and_the_rest(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    """These pieces, and after them what of their batch is in none: a piece that ends behind its batch means its end.
+
+    >>> [(piece.begin, piece.end) for piece in and_the_rest([Piece(3, 4), Piece(5, 9)])][2:4]
+    [(0, 3), (4, 5)]
+    """
+    here = union((piece.begin, piece.end - 1) for piece in pieces)
+    rest = minus(((0, _BEHIND_ALL),), here)
+    return (*pieces, *(Piece(first, last + 1) for first, last in rest))
 
 
 def leave_out(batch: Batch, before_ms: int) -> tuple[Piece, ...]:

@@ -8,8 +8,21 @@ whose answer was lost is repeated byte for byte.
 import heapq
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
-from bridge.batch import AHEAD_MS, MAX_SAMPLES, Batch, Piece, Row, RowId, Run, cut, to_pieces, to_runs
+from bridge.batch import (
+    AHEAD_MS,
+    MAX_SAMPLES,
+    Batch,
+    Piece,
+    Row,
+    RowId,
+    Run,
+    and_the_rest,
+    cut,
+    to_pieces,
+    to_runs,
+)
 from bridge.database import Database, Sql
 from bridge.quarantine import Quarantine, put
 from bridge.range_tables import read_ranges, write_ranges
@@ -66,10 +79,11 @@ class Outbox:
             ).fetchone()
             if unsettled is not None:
                 number, runs, pieces = unsettled
+                rows = tuple(row for run in runs_from(runs) for row in self._rows.of(sql, run))
                 return Batch(
                     number,
-                    tuple(row for run in runs_from(runs) for row in self._rows.of(sql, run)),
-                    tuple(Piece(begin, end, bool(mark)) for begin, end, *mark in json.loads(pieces)),
+                    rows,
+                    _pieces_from(pieces, sum(len(row.samples) for row in rows)),
                     generation=self._generation,
                     is_resumed=True,
                 )
@@ -229,6 +243,7 @@ class Outbox:
 def notice_reboot(sql: Sql, boot: str) -> None:
     """After a new start of the host, what was settled shortly before it is to be sent again.
 
+    So are the settled pieces of a batch that was under way: after the others, whose first may be on its way.
     Whoever works with settled batches looks first; nobody may take away what is to be sent again.
     """
     known = sql.execute("SELECT value FROM note WHERE key = 'boot'").fetchone()
@@ -238,6 +253,9 @@ def notice_reboot(sql: Sql, boot: str) -> None:
                 done = read_ranges(sql, "done", run.stream)
                 write_ranges(sql, "done", run.stream, done, minus(done, ((run.first, run.last),)))
         sql.execute("DELETE FROM batch WHERE settled_s IS NOT NULL")
+        for number, pieces in sql.execute("SELECT id, pieces FROM batch").fetchall():
+            again = _pieces_to(and_the_rest(_pieces_from(pieces)))
+            sql.execute("UPDATE batch SET pieces = ? WHERE id = ?", (again, number))
         sql.execute("INSERT OR REPLACE INTO note VALUES ('boot', ?)", (boot,))
 
 
@@ -264,3 +282,11 @@ def _mark_done(sql: Sql, rows: Sequence[Row]) -> None:
 
 def _pieces_to(pieces: Sequence[Piece]) -> str:
     return json.dumps([[piece.begin, piece.end, *([1] if piece.may_be_there else ())] for piece in pieces])
+
+
+def _pieces_from(text: str, samples: int | None = None) -> tuple[Piece, ...]:
+    """The pieces that were written down, as far as there are so many samples."""
+    pieces = (Piece(begin, end, bool(mark)) for begin, end, *mark in json.loads(text))
+    if samples is None:
+        return tuple(pieces)
+    return tuple(replace(one, end=min(one.end, samples)) for one in pieces if one.begin < samples)

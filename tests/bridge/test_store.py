@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.arrival import JournalCame, StateCame
+from bridge.batch import Piece
 from bridge.database import Database
 from bridge.errors import StoreError
 from bridge.gaps import WAIT_S
@@ -173,6 +174,19 @@ def test_after_a_reboot_what_was_sent_just_before_is_sent_again_whoever_looks_at
     assert sent_seconds(outbox, 5000.0) == [1, 2]
     Pruning(database, Limits(6 * DAY_MS, 10**9), boot="boot 2").run(now_ms=NOON_MS, now_s=30.0)
     assert sent_seconds(Outbox(database, boot="boot 2"), 30.0) == [1, 2]
+
+
+def test_after_a_reboot_the_pieces_that_were_sent_of_a_batch_are_sent_again_after_the_others(
+    store, database, outbox
+):
+    store.commit(ready(9), NOON_MS)
+    batch = outbox.begin(NOON_MS + DAY_MS, 5000.0)
+    pieces = [Piece(0, 2), Piece(2, 3), Piece(3, 4, may_be_there=True), Piece(4, 7)]
+    outbox.settle_first(outbox.settle_first(outbox.arrange(batch, pieces), 5000.0), 5000.0)
+    again = Outbox(database, boot="boot 2")
+    assert again.begin(NOON_MS + DAY_MS, 30.0).pieces == (*pieces[2:], Piece(0, 3), Piece(7, 9))
+    assert sent_seconds(again) == list(range(1, 10))
+    assert sent_seconds(again) == []
 
 
 def test_a_start_on_a_full_disk_is_taken_for_no_reboot(store, database, outbox):

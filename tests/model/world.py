@@ -776,7 +776,7 @@ class Receiver:
             self.has_failed_at_samples = self.is_known = True
             self.world.may_be_late = True
             return RetryAfter("500", is_open=True, is_failure=True)
-        is_strict = self.takes_no_repeats and not (self.world.was_cut or self.has_failed_at_samples)
+        is_strict = self.takes_no_repeats and not self.world.was_cut
         if is_strict and any(one.timestamp_ms in self.series.get(one.series, {}) for one in samples):
             return Refused("400: duplicate sample for timestamp", is_repeat=True)
         self._take(samples)
@@ -864,14 +864,20 @@ class World:
         self.receiver = Receiver(self)
         self.poller = PollerHost(self, folder)
         self.bridge = BridgeHost(self, folder)
-        self.poller.start()
-        self.bridge.start()
+        self.start()
         self.connect()
 
     @property
     def now_ms(self) -> int:
         """The true time."""
         return BEGIN_MS + round(self.now_s * 1000)
+
+    def start(self) -> None:
+        """Start who is not there."""
+        if self.poller.journal is None:
+            self.poller.start()
+        if self.bridge.database is None:
+            self.bridge.start()
 
     def connect(self) -> None:
         if self.poller.journal is not None:
@@ -902,6 +908,15 @@ class World:
         self.broker.up_from_poller(self.poller.wire, messages)
         self.bridge.receive(messages)
 
+    def miss(self, device: Device) -> None:
+        """The bridge's disk is full for two states; the next one tells of them."""
+        disk = self.bridge.disk
+        is_full, disk.is_full = disk.is_full, True
+        for disk.is_full in (True, True, is_full):
+            self.poll(device, has_value=True)
+            self.move(20)
+            self.bridge.work()
+
     def round(self, seconds: float) -> None:
         self.now_s += seconds
         self.connect()
@@ -922,10 +937,7 @@ class World:
         self.broker.is_up = self.receiver.is_up = True
         self.receiver.troubles.clear()
         self.receiver.most = 2000
-        if self.poller.journal is None:
-            self.poller.start()
-        if self.bridge.database is None:
-            self.bridge.start()
+        self.start()
         for seconds, rounds in ((1, 20), (10, 80), (300, 30)):
             for _ in range(rounds):
                 if self.receiver.poison:
@@ -1015,7 +1027,7 @@ class World:
                 raise BrokenPromiseError(f"{identity} left the journal early")
 
     def _check_given_up(self) -> None:
-        """What was never told of is not lost; so says the one figure."""
+        """What was never told of is not lost, nor what never had a time; so says the one figure."""
         with self.bridge.database.transaction() as sql:
             streams = sql.execute(
                 "SELECT device.name, stream.name, first, last FROM stream JOIN device ON device.id = stream.device"
@@ -1025,6 +1037,10 @@ class World:
             for seq in range(first or 1, last + 1):
                 if (device, stream, seq) not in had and seq < self.bridge.lowest.get((device, stream), 1):
                     raise BrokenPromiseError(f"{device} {stream} {seq} is given up and was never told of")
+                if (device, stream, seq) not in had and self.poller.ever.get(
+                    (device, stream, seq), (None, None)
+                )[0] is None:
+                    raise BrokenPromiseError(f"{device} {stream} {seq} is given up and never had a time")
 
     def _check_counts(self) -> None:
         """Its own counts say what is there; a kill between an act and its count may leave one out."""
