@@ -17,6 +17,7 @@ FROM python:3.13-slim
 RUN groupadd --system --gid 10001 heating \
     && useradd --system --uid 10001 --gid 10001 --no-create-home heating \
     && install -d -o heating -g heating /data /secrets /secrets/mosquitto /secrets/poller /secrets/bridge /secrets/grafana \
+        /secrets/devices \
     && install -d -o heating -g heating -m 700 /secrets/all
 COPY --from=build /opt/heating /opt/heating
 WORKDIR /app

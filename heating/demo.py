@@ -25,7 +25,6 @@ from readings.payload import Info, decode_info, decode_state
 from readings.reading import DeviceKey
 from readings.settings import MqttSettings
 from readings.topics import DeviceTopic, Leaf, Topics
-from simulator.shelly import PREFIX as SHELLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,71 +46,7 @@ class Options:
     seconds: float | None = None
 
 
-CONFIG = """\
-[mqtt]
-host = "127.0.0.1"
-port = {mqtt_port}
-
-[poller]
-name = "demo"
-data = "poller"
-
-[bridge]
-name = "demo"
-data = "bridge"
-listen = "{listen}:{web_port}"
-
-[[bus]]
-name = "rs485"
-connect = "tcp://127.0.0.1:{gateway_port}"
-baud = 9600
-
-[[device]]
-name = "heating"
-title = "Heating meter"
-bus = "rs485"
-profile = "wago-879"
-unit = 2
-interval = 5
-aliases = ["wago"]
-
-[[device]]
-name = "heatpump"
-title = "Heat pump"
-bus = "rs485"
-profile = "lg-r290"
-unit = 7
-
-[[shelly]]
-prefix = "{shelly}"
-
-[[shelly.sensor]]
-name = "temp_indoor"
-title = "Living room"
-address = "00:00:5e:00:53:11"
-
-[[shelly.sensor]]
-name = "temp_outdoor"
-title = "Outdoors"
-address = "00:00:5e:00:53:10"
-
-[[shelly.sensor]]
-name = "temp_buffer"
-title = "Buffer tank"
-address = "00:00:5e:00:53:12"
-
-[[shelly.thermostat]]
-name = "room"
-title = "Thermostat"
-switch = 0
-target = 21
-current = "temp_indoor"
-{remote_write}"""
-
-REMOTE_WRITE = """
-[[remote_write]]
-url = "http://127.0.0.1:{port}/api/v1/write"
-"""
+CONFIG = Path(__file__).with_name("demo.toml")
 
 
 def run_demo(options: Options, terminal: Terminal) -> int:
@@ -160,23 +95,22 @@ def _start_all(
     if program := find_program("prometheus"):
         prometheus_port = _port(options.prometheus_port, "Prometheus", terminal)
         prometheus = _keep(start_prometheus(folder, prometheus_port, program, web_port), stack)
-    config = folder / "config.toml"
-    config.write_text(
-        CONFIG.format(
-            mqtt_port=mqtt_port,
-            web_port=web_port,
-            listen=options.listen,
-            gateway_port=house.port,
-            shelly=SHELLY,
-            remote_write="" if prometheus is None else REMOTE_WRITE.format(port=prometheus.port),
-        ),
-        encoding="utf-8",
-    )
-    bridge = Bridge(read_bridge_config(config, {}), on_failure=lambda: end("the bridge has failed"))
+    own = {
+        "mqtt.port": mqtt_port,
+        "poller.data": str(folder / "poller"),
+        "bridge.data": str(folder / "bridge"),
+        "bridge.listen": f"{options.listen}:{web_port}",
+        "bus[0].connect": f"tcp://127.0.0.1:{house.port}",
+    }
+    if prometheus is None:
+        own["remote_write"] = None
+    else:
+        own["remote_write[0].url"] = f"http://127.0.0.1:{prometheus.port}/api/v1/write"
+    bridge = Bridge(read_bridge_config(CONFIG, {}, own), on_failure=lambda: end("the bridge has failed"))
     bridge.start()
     stack.callback(bridge.stop)
     poller = Poller(
-        read_poller_config(config, {}),
+        read_poller_config(CONFIG, {}, own),
         trust_at_once=True,
         # Not the end of the process: servers and folder want to be cleared away.
         on_hang=end,

@@ -58,7 +58,7 @@ def share(passwords: dict[str, str], draw_salt: Callable[[], bytes]) -> Iterator
     """What goes to whom: the file, relative to the folder of all secrets, and its text.
 
     >>> [name for name, _ in share(dict.fromkeys(NAMES, "secret"), lambda: b"twelve bytes")]
-    ['mosquitto/passwords', 'mosquitto/viewer', 'poller/mqtt', 'bridge/mqtt', 'grafana/admin']
+    ['mosquitto/passwords', 'mosquitto/viewer', 'poller/mqtt', 'bridge/mqtt', 'grafana/admin', 'devices/mqtt']
     """
     hashes = (f"{user}:{hash_for_mosquitto(passwords[user], draw_salt())}\n" for user in MQTT_USERS)
     yield "mosquitto/passwords", "".join(hashes)
@@ -66,6 +66,8 @@ def share(passwords: dict[str, str], draw_salt: Callable[[], bytes]) -> Iterator
     yield "poller/mqtt", passwords["poller"]
     yield "bridge/mqtt", passwords["bridge"]
     yield "grafana/admin", passwords["grafana"]
+    # For the Shelly of the simulated house; a real one is told by a person.
+    yield "devices/mqtt", passwords["devices"]
 
 
 def make_passwords(

@@ -42,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         if options.mqtt is not None:
             host, port = options.mqtt
-            shelly = others.enter_context(ShellyAtBroker(house, MqttSettings(host=host, port=port)))
+            broker = MqttSettings(
+                host=host, port=port, username=options.user, password_file=options.password_file
+            )
+            shelly = others.enter_context(ShellyAtBroker(house, broker))
             urls.append(f"{shelly.prefix} at the broker {host}:{port}")
         _serve(options, line, profiles, urls)
     line.stop()
@@ -126,6 +129,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="HOST:PORT",
         help="a broker to which the house's Shelly publishes",
     )
+    parser.add_argument("--user", metavar="NAME", help="who the Shelly is at the broker")
+    parser.add_argument("--password-file", metavar="FILE", help="a file with that user's password")
     return parser.parse_args(arguments)
 
 

@@ -37,7 +37,7 @@ fi
 # Only root sees all of them; the two programs are let through to their own.
 install -d -m 710 -g heating /etc/heating/secrets
 heating password --make --folder /etc/heating/secrets >/dev/null
-chmod 700 /etc/heating/secrets/mosquitto /etc/heating/secrets/grafana
+chmod 700 /etc/heating/secrets/mosquitto /etc/heating/secrets/grafana /etc/heating/secrets/devices
 for program in poller bridge; do
     install -d -m 750 -g heating "/etc/heating/secrets/$program"
 done

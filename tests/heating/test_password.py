@@ -35,6 +35,7 @@ def test_every_reader_finds_its_own_and_the_broker_hashes_alone(tmp_path):
     for reader in ("poller", "bridge"):
         assert files[f"{reader}/mqtt"] == files[f"all/{reader}"]
     assert files["grafana/admin"] == files["all/grafana"]
+    assert files["devices/mqtt"] == files["all/devices"]
     assert re.findall(r"^(\w+):\$7\$1000\$", files["mosquitto/passwords"], re.MULTILINE) == list(MQTT_USERS)
     for name in NAMES:
         assert files[f"all/{name}"].strip() not in files["mosquitto/passwords"]

@@ -97,7 +97,10 @@ def test_prometheus_scrapes_the_health_of_both_programs_and_no_reading(stack: St
 
 
 def test_the_page_answers(stack: Stack):
-    assert "Heat pump meter" in stack.get("bridge", 9100, "/")
+    page = stack.get("bridge", 9100, "/")
+    assert [
+        one for one in ("Heating meter", "Heat pump", "Living room", "Thermostat") if one not in page
+    ] == []
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -154,8 +157,9 @@ def test_no_secret_stands_where_others_look(stack: Stack):
 
 
 def test_a_service_sees_no_secret_of_another(stack: Stack):
-    poller = stack("exec", "--no-TTY", "poller", "sh", "-c", "cat /secrets/*/* 2>/dev/null || true").split()
-    assert poller == [password(stack, "poller")]
+    for service, name in (("poller", "poller"), ("simulator", "devices")):
+        held = stack("exec", "--no-TTY", service, "sh", "-c", "cat /secrets/*/* 2>/dev/null || true").split()
+        assert held == [password(stack, name)]
     assert not stack("exec", "--no-TTY", "prometheus", "sh", "-c", "ls /secrets 2>/dev/null || true")
     held = stack("exec", "--no-TTY", "mosquitto", "sh", "-c", "cat /secrets/*")
     assert [
@@ -290,10 +294,18 @@ def assert_nothing_is_missing(stack: Stack) -> None:
 
 def test_readings_of_every_device_reach_prometheus(stack: Stack):
     """Late in the file, because an energy count is believed with the third reading."""
-    for metric in ("meter_power_total_kw", "wago_energy_total_kwh", "heatpump_flow_temperature_celsius"):
+    for metric in (
+        "meter_power_total_kw",
+        "wago_energy_total_kwh",
+        "heatpump_flow_temperature_celsius",
+        "thermostat_switch_state",
+    ):
         (series,) = stack.eventually(metric)
         # What is pushed has no scraper's labels, so it cannot collide with what is scraped.
         assert set(series["metric"]) == {"__name__", "device"}
+    for sensor in ("temp_indoor", "temp_outdoor", "temp_buffer"):
+        (series,) = stack.eventually(f'sensor_temperature_celsius{{sensor_name="{sensor}"}}')
+        assert "job" not in series["metric"]
 
 
 def test_memory_is_printed(stack: Stack, capsys: pytest.CaptureFixture[str]):
