@@ -14,7 +14,7 @@ demo: $(VENV)/.demo   ## a simulated heating house, broker, poller, bridge and (
 	@$(BIN)/python -m heating demo $(ARGS)
 
 test: $(VENV)/.dev    ## the test suite; what needs a server that this machine lacks is skipped and counted
-	@$(BIN)/python -m pytest -m "not long and not faults and not homeassistant and not docker" $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not long and not faults and not homeassistant and not docker" $(ARGS)
 
 test-long: $(VENV)/.dev    ## the long tests: 100,000 reads with all faults, 2,000 over sockets and the like; some minutes
 	@$(BIN)/python -m pytest -m "long and not docker" $(ARGS)
