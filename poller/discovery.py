@@ -130,7 +130,9 @@ def describe_field(name: str, field: Field, *, unique_id: str, expire_after: int
     """
     quantity = field.quantity
     # A field that has left is missing for a moment before its entity leaves; that is no value, and no line of log.
-    value = f"value_json.{name} | default(none)"
+    # A dictionary's own methods come first behind a dot, and a field may be called `items`.
+    place = f"value_json['{name}']" if hasattr(dict, name) else f"value_json.{name}"
+    value = f"{place} | default(none)"
     common = Component(
         platform="sensor",
         unique_id=unique_id,

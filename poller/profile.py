@@ -18,7 +18,7 @@ from poller.points import Encoding, Field, Point, Rules, Table, WordOrder
 from poller.profile_file import DefaultsTable, PointTable, ProfileTable, TextTable, make_field
 from poller.profile_merge import count_from_zero, extend
 from readings.reading import Kind
-from readings.settings import describe
+from readings.settings import describe, find_unusable
 
 __all__ = [
     "DefaultsTable", "Encoding", "Field", "Point", "PointTable", "Profile", "ProfileError", "ProfileTable", "Rules", "Table",
@@ -160,6 +160,8 @@ def _read(file: _File, folder: Path | None, below: tuple[_File, ...] = ()) -> di
         tables = tomllib.loads(file.text)
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{file.where}: {error}") from error
+    if mistake := next(find_unusable(tables), None):
+        raise ProfileError(f"{file.where}: {mistake}")
     if folder is not None and file.is_own and file.name in _shipped() and tables.get("replaces") is not True:
         raise ProfileError(
             f"{file.where}: a profile {file.name!r} comes with the program; "

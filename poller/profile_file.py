@@ -1,5 +1,7 @@
 """A profile's TOML file as it stands, read strictly, and the fields that it describes."""
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,6 +12,13 @@ from readings.payload import FieldKind
 from readings.reading import Kind, is_field_name
 from readings.settings import describe
 from readings.vocabulary import VOCABULARY, Quantity
+
+
+_OWN_QUANTITY = ("unit", "kind", "description", "short", "decimals")
+"""What a field says only of a quantity that the vocabulary lacks."""
+
+_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
+_NOT_KILO = frozenset({"Wh", "MWh", "GWh", "varh", "Mvarh", "VAh", "MVAh"})
 
 
 class PointTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -109,6 +118,7 @@ def make_field(name: str, keys: Any, profile: ProfileTable) -> Field:
     except msgspec.ValidationError as error:
         raise ProfileError(f"{name}.{describe(error)}") from error
     _check_origin(name, table, profile)
+    _check_words(name, table.words)
     quantity = _quantity(name, table, profile.kind)
     point = None if table.address is None else _point(name, table, table.address, profile.defaults)
     rules = _rules(table, quantity.kind, point)
@@ -176,6 +186,14 @@ def _check_rules(name: str, rules: Rules, point: Point | None) -> None:
         raise ProfileError(f"{name}.live_when: expected `possible` beside it")
 
 
+def _check_words(name: str, words: Mapping[str, str]) -> None:
+    for number, word in words.items():
+        if not _NUMBER.fullmatch(number) or not word.strip():
+            raise ProfileError(
+                f"{name}.words: expected whole numbers with a word each, got {number} = {word!r}"
+            )
+
+
 def _may_be_garbled(rules: Rules, point: Point | None) -> bool:
     return rules.kind in {"power", "energy"} if point is None else point.encoding.is_float
 
@@ -188,6 +206,10 @@ def _quantity(name: str, table: PointTable, kind: Kind) -> Quantity:
             raise ProfileError(
                 f"{name}: not in the vocabulary of a {kind}; expected a unit and a description here"
             )
+        if table.kind == "energy" and table.unit in _NOT_KILO:
+            raise ProfileError(
+                f"{name}.unit: expected k{table.unit.lstrip('kMG')}, which max_power_kw goes with, got {table.unit!r}"
+            )
         return Quantity(
             name,
             table.short or name.replace("_", " ").capitalize(),
@@ -196,8 +218,9 @@ def _quantity(name: str, table: PointTable, kind: Kind) -> Quantity:
             table.kind or "measurement",
             table.decimals or 0,
         )
-    if table.unit is not None or table.kind is not None:
-        raise ProfileError(f"{name}: unit and kind come from the vocabulary; expected neither here")
+    for key in _OWN_QUANTITY:
+        if getattr(table, key) is not None:
+            raise ProfileError(f"{name}.{key}: comes from the vocabulary of a {kind}; expected none here")
     return known
 
 

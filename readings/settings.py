@@ -11,6 +11,7 @@ does not want.
 """
 
 import logging
+import math
 import re
 import ssl
 import tomllib
@@ -114,8 +115,8 @@ def load(
         if name.startswith(PREFIX) and "__" in name and value:
             _override(tables, form, name, value)
     apply_changes(tables, changes or {})
-    if place := next(_zero_bytes(tables), None):
-        raise SettingsError(f"{path}: {place}: expected text without a zero byte")
+    if mistake := next(find_unusable(tables), None):
+        raise SettingsError(f"{path}: {mistake}")
     try:
         return msgspec.convert(tables, form)
     except msgspec.ValidationError as error:
@@ -240,20 +241,24 @@ def apply_changes(tables: dict[str, Any], changes: Mapping[str, Any]) -> None:
         del target[number : number + 1]
 
 
-def _zero_bytes(value: object, place: str = "") -> Iterator[str]:
-    r"""The keys whose text has a zero byte: TOML allows it, and no name of a file or a host does.
+def find_unusable(value: object, place: str = "") -> Iterator[str]:
+    r"""What TOML allows and nothing here can do with, as 'key: expected …'.
 
-    >>> list(_zero_bytes({"bus": [{"name": "a", "connect": "tcp://\0"}]}))
-    ['bus[0].connect']
+    No name of a file or a host has a zero byte, and no quantity is infinite or no number.
+
+    >>> list(find_unusable({"bus": [{"connect": "tcp://\0"}], "poller": {"journal_days": float("inf")}}))
+    ['bus[0].connect: expected text without a zero byte', 'poller.journal_days: expected a finite number, got inf']
     """
     if isinstance(value, dict):
         for key, one in value.items():
-            yield from _zero_bytes(one, f"{place}.{key}" if place else key)
+            yield from find_unusable(one, f"{place}.{key}" if place else key)
     elif isinstance(value, list):
         for number, one in enumerate(value):
-            yield from _zero_bytes(one, f"{place}[{number}]")
+            yield from find_unusable(one, f"{place}[{number}]")
     elif isinstance(value, str) and "\0" in value:
-        yield place
+        yield f"{place}: expected text without a zero byte"
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{place}: expected a finite number, got {value}"
 
 
 def _override(tables: dict[str, Any], form: type[msgspec.Struct], variable: str, value: str) -> None:

@@ -132,6 +132,13 @@ def test_a_field_that_is_not_in_the_state_has_no_value():
             assert render(component["value_template"], b"{}") == "None"
 
 
+@pytest.mark.parametrize("name", ["items", "values", "update"])
+def test_a_field_that_is_called_as_a_dictionary_s_own_method_has_its_value(name):
+    meter = make_device("any-meter")
+    device = replace(meter, fields={name: meter.fields["frequency_hz"]})
+    assert render(components(device)[name]["value_template"], b'{"%s": 50.1}' % name.encode()) == "50.1"
+
+
 def test_a_number_becomes_its_word_and_a_number_without_one_becomes_unknown():
     device = make_device("lg-r290")
     mode = components(device)["operating_mode"]

@@ -106,7 +106,21 @@ FLOAT = 'encoding = "float32"'
         ("power_total_kw = {}", "expected exactly one of address, difference, raw_of"),
         ("seq = { address = 0 }", "none of the reserved names"),
         ("colour = { address = 0 }", "expected a unit and a description"),
-        ('tariff = { address = 0, unit = "kW" }', "unit and kind come from the vocabulary"),
+        ('tariff = { address = 0, unit = "kW" }', "tariff.unit: comes from the vocabulary"),
+        ('tariff = { address = 0, short = "Night" }', "tariff.short: comes from the vocabulary"),
+        (
+            'heat_mwh = { address = 0, unit = "MWh", description = "Heat", kind = "energy", max_power_kw = 9 }',
+            "heat_mwh.unit: expected kWh, which max_power_kw goes with, got 'MWh'",
+        ),
+        ('tariff = { address = 0, words = { low = "1" } }', "tariff.words: expected whole numbers"),
+        ('tariff = { address = 0, words = { 01 = "low" } }', "tariff.words: expected whole numbers"),
+        ('tariff = { address = 0, words = { 1 = "" } }', "tariff.words: expected whole numbers"),
+        (
+            "tariff = { address = 0, range = [1, inf] }",
+            r"tariff.range\[1\]: expected a finite number, got inf",
+        ),
+        ("tariff = { address = 0, scale = nan }", "tariff.scale: expected a finite number, got nan"),
+        ("tariff = { address = 0, interval_s = inf }", "tariff.interval_s: expected a finite number"),
         ("tariff = { address = 0 }", "tariff.range: expected the lowest and the highest"),
         (
             "tariff = { address = 0, range = [4, 1] }",
