@@ -19,6 +19,10 @@ _UNITS_MS = {
 _DURATION = r"(?:\d+(?:ms|[smhdwy]))+"
 
 
+_NO_ANSWER = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What is raised for what another program says there."""
+
+
 class _Config(msgspec.Struct):
     yaml: str
 
@@ -52,7 +56,7 @@ def find_late_window(answer: bytes) -> str | None:
     """
     try:
         yaml = msgspec.json.decode(answer, type=_ConfigAnswer).data.yaml
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _NO_ANSWER:
         return None
     found = re.search(rf"^\s*out_of_order_time_window:\s*({_DURATION})\s*$", yaml, re.MULTILINE)
     return "" if found is None or not duration_ms(found[1]) else found[1]
@@ -66,7 +70,7 @@ def find_newest_ms(answer: bytes) -> int | None:
     """
     try:
         return msgspec.json.decode(answer, type=_FiguresAnswer).data.head_stats.max_time
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _NO_ANSWER:
         return None
 
 

@@ -6,6 +6,9 @@ import msgspec
 
 from heating.errors import CommandError
 
+_NO_ANSWER = (msgspec.DecodeError, ValueError, RecursionError)
+"""What is raised for what another program says there."""
+
 
 class _Series(msgspec.Struct):
     metric: Mapping[str, str] = {}
@@ -48,7 +51,7 @@ def read_points(said: bytes) -> dict[int, float]:
     try:
         series = msgspec.json.decode(said, type=_Ranges).data.result
         points = {round(at): float(value) for one in series for at, value in one.values}
-    except (msgspec.DecodeError, ValueError) as error:
+    except _NO_ANSWER as error:
         raise CommandError(f"this is no answer of Prometheus: {error}") from error
     return {at: value for at, value in points.items() if value - value == 0}
 
@@ -61,7 +64,7 @@ def read_names(said: bytes) -> tuple[str, ...]:
     """
     try:
         return msgspec.json.decode(said, type=_Names).data
-    except msgspec.DecodeError as error:
+    except _NO_ANSWER as error:
         raise CommandError(f"this is no answer of Prometheus: {error}") from error
 
 
@@ -69,7 +72,7 @@ def read_refusal(said: bytes) -> str:
     """Why a query was refused, in its own words; empty where it has none."""
     try:
         return msgspec.json.decode(said, type=_Refusal).error
-    except msgspec.DecodeError:
+    except _NO_ANSWER:
         return ""
 
 
@@ -84,5 +87,5 @@ def read_snapshot(said: bytes) -> str:
     """
     try:
         return msgspec.json.decode(said, type=_Made).data.name
-    except msgspec.DecodeError as error:
+    except _NO_ANSWER as error:
         raise CommandError(f"this is no answer of Prometheus: {error}") from error

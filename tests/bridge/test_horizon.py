@@ -90,6 +90,8 @@ def yaml(line: str) -> bytes:
         (b'{"data": {}}', None),
         (b"<html>", None),
         (b"\xff", None),
+        (b'{"data": {"yaml": "\xff"}}', None),
+        (b'{"data": {"x": ' + b"[" * 100_000, None),
     ],
 )
 def test_the_window_in_its_answer(answer, window):
@@ -98,7 +100,13 @@ def test_the_window_in_its_answer(answer, window):
 
 @pytest.mark.parametrize(
     ("answer", "newest"),
-    [(b'{"data": {"headStats": {"maxTime": 5}}}', 5), (b'{"data": {}}', None), (b"", None), (b"[]", None)],
+    [
+        (b'{"data": {"headStats": {"maxTime": 5}}}', 5),
+        (b'{"data": {}}', None),
+        (b"", None),
+        (b"[]", None),
+        (b'{"data": {"x": ' + b"[" * 100_000, None),
+    ],
 )
 def test_the_newest_time_in_its_answer(answer, newest):
     assert find_newest_ms(answer) == newest

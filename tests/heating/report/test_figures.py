@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from heating.commands.report import choose_periods
+from heating.errors import CommandError
+from heating.report.answer import read_names, read_points, read_refusal, read_snapshot
 from heating.report.chart import to_svg
 from heating.report.columns import to_csv
 from heating.report.days import Period, by_day
@@ -111,6 +113,16 @@ def test_a_day_has_the_hours_of_its_zone_and_midnights_lie_on_one_grid(zone, fir
     assert (day.end_s - day.start_s) / 3600 == hours
     year = by_day(date(2026, 1, 1), date(2026, 12, 31), ZoneInfo(zone))
     assert {one.start_s % HALF_HOUR_S for one in year} == {year[0].start_s % HALF_HOUR_S}
+
+
+@pytest.mark.parametrize(
+    "said", [b"<html>", b'{"data": ["\xff"]}', b'{"data": [\xff]}', b'{"x": ' + b"[" * 100_000, b"\xff"]
+)
+def test_what_is_no_answer_of_prometheus_is_one_line(said):
+    for read in (read_points, read_names, read_snapshot):
+        with pytest.raises(CommandError, match="this is no answer of Prometheus"):
+            read(said)
+    assert read_refusal(said) == ""
 
 
 def test_a_month_is_whole():
