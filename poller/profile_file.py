@@ -13,7 +13,6 @@ from readings.reading import Kind, is_field_name
 from readings.settings import describe
 from readings.vocabulary import VOCABULARY, Quantity
 
-
 _OWN_QUANTITY = ("unit", "kind", "description", "short", "decimals")
 """What a field says only of a quantity that the vocabulary lacks."""
 
