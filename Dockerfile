@@ -1,4 +1,4 @@
-# One image for poller, bridge and the simulated house; compose.yaml says which of them runs.
+# One image for poller, bridge, backup and the simulated house; compose.yaml says which of them runs.
 FROM python:3.13-slim AS build
 # Every dependency has a wheel for amd64 and arm64. On 32-bit ARM msgspec has none and is compiled, here only.
 RUN case "$(uname -m)" in \
@@ -18,7 +18,13 @@ RUN groupadd --system --gid 10001 heating \
     && useradd --system --uid 10001 --gid 10001 --no-create-home heating \
     && install -d -o heating -g heating /data /secrets /secrets/mosquitto /secrets/poller /secrets/bridge /secrets/grafana \
         /secrets/devices \
-    && install -d -o heating -g heating -m 700 /secrets/all
+    && install -d -o heating -g heating -m 700 /secrets/all \
+    # What the backup mounts, and after a restore is the first to mount, belongs to whom the other images have it.
+    && install -d -o heating -g heating /volumes/poller /volumes/bridge \
+    && install -d -o heating -g heating -m 700 /volumes/secrets \
+    && install -d -o 1883 -g 1883 /volumes/mosquitto \
+    && install -d -o 65534 -g 65534 /volumes/prometheus \
+    && install -d -o 472 -g 0 /volumes/grafana
 COPY --from=build /opt/heating /opt/heating
 WORKDIR /app
 COPY readings readings

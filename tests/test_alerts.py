@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from heating.backup.figure import NEWEST
 from poller.profile import load_profile, profile_names
 from readings.health import BRIDGE_HEALTH, POLLER_HEALTH
 from tests.conftest import needs
@@ -61,11 +62,11 @@ def test_they_ask_for_what_the_pipeline_makes():
         flags=re.MULTILINE,
     )
     asked = set(
-        re.findall(r"\b(?:meter|heatpump|sensor|thermostat|bridge|poller)_[a-zA-Z0-9_]+", expressions)
+        re.findall(r"\b(?:meter|heatpump|sensor|thermostat|bridge|poller|backup)_[a-zA-Z0-9_]+", expressions)
     )
     asked -= {"poller", "bridge"}
     assert len(asked) > 15
-    assert asked <= readings | BRIDGE_HEALTH.keys() | POLLER_HEALTH.keys()
+    assert asked <= readings | BRIDGE_HEALTH.keys() | POLLER_HEALTH.keys() | {NEWEST}
 
 
 @pytest.mark.parametrize("alert", ALERTS)

@@ -18,7 +18,9 @@ import pytest
 from bridge.config import BridgeFile, RemoteWriteTable
 from heating.__main__ import _parser, main
 from heating.backup.contents import PARTS
-from heating.backup.settings import BackupFile, BackupTable
+from heating.backup.figure import HELP, NEWEST
+from heating.backup.settings import BackupFile
+from heating.backup.table import BackupTable
 from heating.report.columns import columns
 from heating.report.figures import Status
 from heating.report.settings import ReportFile, ReportTable
@@ -151,6 +153,7 @@ def health_rows(metrics: dict[str, HealthMetric]) -> list[str]:
         ("Thermostats: `thermostat_*`", quantity_rows(Kind.THERMOSTAT)),
         ("The poller: `poller_*`", health_rows(POLLER_HEALTH)),
         ("The bridge: `bridge_*`", health_rows(BRIDGE_HEALTH)),
+        ("The backup: `backup_*`", health_rows({NEWEST: HealthMetric(NEWEST, "gauge", HELP)})),
     ],
 )
 def test_every_metric_is_documented_as_the_code_has_it(heading, expected):
@@ -164,9 +167,10 @@ def test_every_reason_to_refuse_a_reading_is_explained():
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
 def test_a_metric_that_a_page_names_exists(path):
     known = {f"{kind}_{name}" for kind, rows in VOCABULARY.items() for name in rows}
-    known |= {f"wago_{name}" for name in VOCABULARY[Kind.METER]} | POLLER_HEALTH.keys() | BRIDGE_HEALTH.keys()
+    known |= {f"wago_{name}" for name in VOCABULARY[Kind.METER]}
+    known |= POLLER_HEALTH.keys() | BRIDGE_HEALTH.keys() | {NEWEST}
     labels = {"sensor_id", "sensor_name"}
-    prefixes = "meter|wago|heatpump|sensor|thermostat|poller|bridge"
+    prefixes = "meter|wago|heatpump|sensor|thermostat|poller|bridge|backup"
     named = set(re.findall(rf"(?<!/)\b(?:{prefixes})_\w*\w\b(?![*.])", path.read_text(encoding="utf-8")))
     # A network and a volume of containers, and a quantity that the page's own rule describes.
     others = {"heatpump_dashboard_default", "heatpump_dashboard_prometheus_data", "sensor_pressure_hpa"}

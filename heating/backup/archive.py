@@ -1,9 +1,12 @@
 """The file of a backup: written and read as a stream, so that its size is no matter."""
 
+import grp
 import gzip
 import hashlib
 import io
 import os
+import pwd
+import stat
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -11,18 +14,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import msgspec
+
 from heating.backup.contents import (
     HEAD,
     LIST,
     FileEntry,
     Head,
     Listing,
+    Rights,
     decode_head,
     decode_listing,
     encode_head,
     encode_listing,
     split_name,
 )
+from heating.backup.folder import UNFINISHED, give_to_owner
 from heating.errors import CommandError
 
 CHUNK = 1 << 20
@@ -60,7 +67,7 @@ def write_archive(path: Path, head: Head, files: Iterable[tuple[str, Path]]) -> 
     Raises:
         CommandError: It cannot be written, or cannot be read again as it was written.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished = path.with_name(f".{path.name}{UNFINISHED}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -68,7 +75,8 @@ def write_archive(path: Path, head: Head, files: Iterable[tuple[str, Path]]) -> 
             _write(raw, head, files)
             raw.flush()
             os.fsync(raw.fileno())
-        read_archive(unfinished, lambda _name, source: _drain(source))
+        read_archive(unfinished, lambda _name, source: drain(source))
+        give_to_owner(unfinished)
         unfinished.replace(path)
     except OSError as error:
         raise CommandError(f"{path}: cannot be written: {error}") from error
@@ -86,12 +94,27 @@ def _write(raw: IO[bytes], head: Head, files: Iterable[tuple[str, Path]]) -> Non
         for name, file in files:
             with file.open("rb") as source:
                 hashed = _Hashed(source)
+                state = os.fstat(source.fileno())
                 member = tarfile.TarInfo(name)
-                member.size = os.fstat(source.fileno()).st_size
+                member.size = state.st_size
                 member.mode = 0o600
                 tar.addfile(member, hashed)
-                listing[name] = FileEntry(member.size, hashed.sha256.hexdigest())
+                rights = _rights(state) if split_name(name, name)[0] == "config" else None
+                listing[name] = FileEntry(member.size, hashed.sha256.hexdigest(), rights)
         _add_text(tar, LIST, encode_listing(listing))
+
+
+def _rights(state: os.stat_result) -> Rights:
+    """By name, since a user of that name may have another number on the next machine."""
+    try:
+        user = pwd.getpwuid(state.st_uid).pw_name
+    except KeyError:
+        user = str(state.st_uid)
+    try:
+        group = grp.getgrgid(state.st_gid).gr_name
+    except KeyError:
+        group = str(state.st_gid)
+    return Rights(stat.S_IMODE(state.st_mode) & 0o777, user, group)
 
 
 def _add_text(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -139,8 +162,9 @@ def read_archive(path: Path, take: Callable[[str, IO[bytes]], None]) -> Listing:
             pass
     if listing is None:
         raise CommandError(f"{place}: it is cut off: nothing was restored")
-    if found != listing:
-        wrong = min(name for name, _ in set(found.items()) ^ set(listing.items()))
+    promised = {name: msgspec.structs.replace(one, rights=None) for name, one in listing.items()}
+    if found != promised:
+        wrong = min(name for name, _ in set(found.items()) ^ set(promised.items()))
         raise CommandError(
             f"{place}: {wrong} is not as it was when the backup was made: nothing was restored"
         )
@@ -169,6 +193,7 @@ def _problems_named(place: str) -> Iterator[None]:
         ) from error
 
 
-def _drain(source: IO[bytes]) -> None:
+def drain(source: IO[bytes]) -> None:
+    """Read it to its end, for nothing."""
     while source.read(CHUNK):
         pass

@@ -16,14 +16,14 @@ FORMAT = 1
 HEAD = "heating-backup.json"
 LIST = "files.json"
 
-PARTS = ("config", "store", "journal", "prometheus", "mosquitto", "grafana")
+PARTS = ("config", "secrets", "store", "journal", "prometheus", "mosquitto", "grafana")
 """The folders of a backup, in the order in which they are taken.
 
 The store is taken before Prometheus: what the bridge sends in between is in both,
 and sending it again changes nothing. The other way round it would be in neither.
 """
 
-WHOLE_FOLDERS = frozenset({"config", "prometheus"})
+WHOLE_FOLDERS = frozenset({"config", "secrets", "prometheus"})
 """Parts that are many files; each other one is a single file."""
 
 
@@ -35,11 +35,20 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     made: str
 
 
-class FileEntry(msgspec.Struct, frozen=True):
-    """A file: its size in bytes, and the SHA-256 of what is in it."""
+class Rights(msgspec.Struct, frozen=True):
+    """Who may do what with a file: the bits of its mode; its user and group, by name or, without one, by number."""
+
+    mode: int
+    user: str
+    group: str
+
+
+class FileEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file: its size in bytes, the SHA-256 of what is in it, and of the configuration whose it was."""
 
     size: int
     sha256: str
+    rights: Rights | None = None
 
 
 Listing = Mapping[str, FileEntry]

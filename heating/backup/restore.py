@@ -1,18 +1,22 @@
 """Putting a backup back: all of it is checked before anything is touched, and what is there is never deleted."""
 
+import filecmp
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
-from heating.backup.archive import CHUNK, read_archive
-from heating.backup.contents import WHOLE_FOLDERS, split_name
+from heating.backup.archive import CHUNK, drain, read_archive
+from heating.backup.contents import WHOLE_FOLDERS, Listing, Rights, split_name
 from heating.backup.settings import read_settings
 from heating.backup.snapshot import check_database
 from heating.backup.take import CONFIG, DATABASES
 from heating.errors import CommandError
+
+_log = logging.getLogger(__name__)
 
 RESTORING = ".restoring"
 BEFORE = "before-restore"
@@ -45,6 +49,10 @@ def restore_backup(
         tell("checking")
         found = _read_config(path, Path(read_first))
         targets = _targets(Path(read_first), config, found, environ)
+        for name in [
+            name for name, target in targets.items() if _is_the_same(Path(read_first), name, target)
+        ]:
+            del targets[name]
         in_the_way = [target for target in targets.values() if _is_there(target)]
         if in_the_way and not force:
             names = ", ".join(map(str, in_the_way))
@@ -52,74 +60,98 @@ def restore_backup(
                 f"{names}: there already; nothing was restored. --force moves what is there aside"
             )
         try:
-            return _put_back(path, targets, tell)
+            return _put_back(path, targets, found, tell)
         except OSError as error:
             raise CommandError(f"{path}: cannot be put back: {error}") from error
 
 
-def _read_config(path: Path, folder: Path) -> list[str]:
-    """Check everything, and read the configuration, which says where the rest belongs; gives all names."""
+def _read_config(path: Path, folder: Path) -> Listing:
+    """Check everything, and read the configuration, which says where the rest belongs."""
 
     def take(name: str, source: IO[bytes]) -> None:
         part, rest = split_name(name, str(path))
         if part == "config":
             _write(folder / rest, source)
         else:
-            while source.read(CHUNK):
-                pass
+            drain(source)
 
-    found = list(read_archive(path, take))
+    found = read_archive(path, take)
     if f"config/{CONFIG}" not in found:
         raise CommandError(f"{path}: holds no configuration")
     return found
 
 
-def _targets(read_first: Path, config: Path, found: list[str], environ: Mapping[str, str]) -> dict[str, Path]:
+def _targets(read_first: Path, config: Path, found: Listing, environ: Mapping[str, str]) -> dict[str, Path]:
     """Where each file of the configuration and each other part goes, by its name in the backup."""
     settings = read_settings(read_first / CONFIG, environ)
     targets: dict[str, Path] = {}
     for name in found:
         part, rest = split_name(name, str(config))
         if part == "config":
-            targets[name] = config if rest == CONFIG else config.parent / rest
+            targets[name] = config if rest == CONFIG else _at_home(settings.beside / rest, read_first, config)
         elif part not in settings.places:
             raise CommandError(f"{config}: [backup] names no place for {part}, which is in the backup")
         else:
-            place = settings.places[part]
-            is_beside = place.is_relative_to(read_first)
-            targets[part] = config.parent / place.relative_to(read_first) if is_beside else place
+            targets[part] = _at_home(settings.places[part], read_first, config)
     return targets
+
+
+def _at_home(place: Path, read_first: Path, config: Path) -> Path:
+    """A place beside the configuration that was read, beside where that is to be."""
+    is_beside = place.is_relative_to(read_first)
+    return config.parent / place.relative_to(read_first) if is_beside else place
+
+
+def _is_the_same(read_first: Path, name: str, target: Path) -> bool:
+    """Whether a file of the configuration is there already, as it is in the backup."""
+    part, _, rest = name.partition("/")
+    return part == "config" and target.is_file() and filecmp.cmp(read_first / rest, target, shallow=False)
 
 
 def _is_there(target: Path) -> bool:
     """Whether something would be overwritten; an empty folder is nothing."""
-    return any(target.iterdir()) if target.is_dir() else target.exists()
+    return any(one.name != RESTORING for one in target.iterdir()) if target.is_dir() else target.exists()
 
 
-def _put_back(path: Path, targets: Mapping[str, Path], tell: Callable[[str], None]) -> list[Path]:
+def _put_back(
+    path: Path, targets: Mapping[str, Path], found: Listing, tell: Callable[[str], None]
+) -> list[Path]:
     stages = {name: _stage(target, name) for name, target in targets.items()}
 
     def take(name: str, source: IO[bytes]) -> None:
         part, rest = split_name(name, str(path))
         tell(part)
-        if part == "config":
+        if part == "config" and name not in stages:
+            drain(source)  # it is there already as it should be
+        elif part == "config":
             _write(stages[name], source)
         else:
             _write(stages[part] / rest if part in WHOLE_FOLDERS else stages[part], source)
 
     try:
+        _remove(stages.values())
         read_archive(path, take)
         for part in DATABASES & stages.keys():
             check_database(stages[part])
         for name, target in targets.items():
+            rights = found[name].rights if name in found else None
+            if rights is not None:
+                stages[name].chmod(rights.mode & 0o777)
             _exchange(stages[name], target, is_folder=name in WHOLE_FOLDERS)
+            if rights is not None:
+                _give_as_it_was(target, rights)
     finally:
-        for stage in stages.values():
-            if stage.is_dir():
-                shutil.rmtree(stage)
-            else:
-                stage.unlink(missing_ok=True)
+        _remove(stages.values())
     return list(targets.values())
+
+
+def _remove(stages: Iterable[Path]) -> None:
+    """Also what a restore left that was cut short."""
+    for stage in stages:
+        if stage.is_dir():
+            shutil.rmtree(stage)
+        else:
+            stage.unlink(missing_ok=True)
 
 
 def _stage(target: Path, name: str) -> Path:
@@ -162,6 +194,17 @@ def _give(target: Path, like: Path) -> None:
     owner = like.stat()
     for one in [target, *target.rglob("*")] if target.is_dir() else [target]:
         os.chown(one, owner.st_uid, owner.st_gid)
+
+
+def _give_as_it_was(target: Path, rights: Rights) -> None:
+    """A file of the configuration: other users than its folder's owner may have to read it."""
+    if os.geteuid() != 0:
+        return
+    user, group = (int(one) if one.isdecimal() else one for one in (rights.user, rights.group))
+    try:
+        shutil.chown(target, user, group)
+    except (LookupError, OSError) as error:
+        _log.warning("%s: belongs to whom its folder belongs: %s", target, error)
 
 
 def _write(target: Path, source: IO[bytes]) -> None:

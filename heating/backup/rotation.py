@@ -18,18 +18,28 @@ def name_backup(made: datetime) -> str:
     return f"heating-{made.astimezone(UTC):%Y%m%dT%H%M%S}Z.tar.gz"
 
 
-def choose_old(names: Iterable[str]) -> list[str]:
-    """Those that may go, oldest first. What is not named like a backup is none of ours.
+def find_backups(names: Iterable[str]) -> dict[str, datetime]:
+    """When each backup was made, the oldest first. What is not named like a backup is none of ours.
 
-    >>> choose_old(["holiday.tar.gz", "heating-20260101T000000Z.tar.gz", "heating-20260101T120000Z.tar.gz"])
-    ['heating-20260101T000000Z.tar.gz']
+    >>> list(find_backups(["holiday.tar.gz", "heating-20260102T000000Z.tar.gz", "heating-20260101T000000Z.tar.gz"]))
+    ['heating-20260101T000000Z.tar.gz', 'heating-20260102T000000Z.tar.gz']
     """
     made = {
         name: datetime.strptime(found[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
         for name in names
         if (found := _NAME.fullmatch(name))
     }
-    newest_first = sorted(made, key=made.__getitem__, reverse=True)
+    return dict(sorted(made.items(), key=lambda one: one[1]))
+
+
+def choose_old(names: Iterable[str]) -> list[str]:
+    """Those that may go, oldest first.
+
+    >>> choose_old(["holiday.tar.gz", "heating-20260101T000000Z.tar.gz", "heating-20260101T120000Z.tar.gz"])
+    ['heating-20260101T000000Z.tar.gz']
+    """
+    made = find_backups(names)
+    newest_first = list(reversed(made))
     kept: set[str] = set()
     groups: tuple[tuple[int, Callable[[datetime], object]], ...] = (
         (DAYS, lambda at: at.date()),

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import msgspec
 
 from bridge.config import BridgeTable
+from heating.backup.table import BackupTable
 from poller.config import PollerTable
 from readings.errors import SettingsError
 from readings.settings import load
@@ -14,29 +15,8 @@ from readings.settings import load
 OURS = ("HEATING_BACKUP__", "HEATING_BRIDGE__", "HEATING_POLLER__")
 STORE, JOURNAL = "store.sqlite", "journal.sqlite"
 
-
-class BackupTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[backup]`; paths are relative to the configuration file.
-
-    Attributes:
-        folder: Where backups are written.
-        also: Files and folders beside the configuration file that belong to it: passwords, profiles.
-        prometheus_data: Prometheus' own folder; without it its data are left out.
-        mosquitto: The broker's file, `mosquitto.db`.
-        grafana: Grafana's database, `grafana.db`.
-    """
-
-    folder: str = "backups"
-    also: tuple[str, ...] = ()
-    prometheus_data: str | None = None
-    mosquitto: str | None = None
-    grafana: str | None = None
-
-    def __post_init__(self) -> None:
-        for name in self.also:
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or not path.parts:
-                raise ValueError(f"also: expected paths beside the configuration file, got {name!r}")
+ADDED = (".env", "compose.override.yaml", "mosquitto/own", "prometheus/web.yml", "profiles")
+"""What a person may add to the stack of containers; it belongs to the configuration."""
 
 
 class BackupFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,12 +35,17 @@ class BackupSettings:
     """Where everything is.
 
     Attributes:
+        beside: The folder of what `also` and `perhaps` name.
+        also: Files and folders that belong to the configuration.
+        perhaps: The same, where they are there.
         places: The file or folder of each part but the configuration.
     """
 
     config: Path
     folder: Path
+    beside: Path
     also: tuple[str, ...]
+    perhaps: tuple[str, ...]
     places: Mapping[str, Path]
 
 
@@ -77,6 +62,7 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> BackupSettings:
         "journal": path.parent / file.poller.data / JOURNAL,
     }
     for part, place in (
+        ("secrets", table.secrets),
         ("prometheus", table.prometheus_data),
         ("mosquitto", table.mosquitto),
         ("grafana", table.grafana),
@@ -85,4 +71,11 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> BackupSettings:
             places[part] = path.parent / place
     if len(set(places.values())) < len(places):
         raise SettingsError(f"{path}: backup: expected a place of its own for each part")
-    return BackupSettings(path, path.parent / table.folder, table.also, places)
+    return BackupSettings(
+        config=path,
+        folder=path.parent / table.folder,
+        beside=path.parent if table.stack is None else path.parent / table.stack,
+        also=table.also,
+        perhaps=() if table.stack is None else ADDED,
+        places=places,
+    )

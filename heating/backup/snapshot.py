@@ -7,31 +7,51 @@ from pathlib import Path
 
 from heating.errors import CommandError
 
-PAGES = 4096
-"""How many pages of a database are copied before its program has its turn."""
-
 
 def copy_database(source: Path, target: Path) -> None:
     """Copy an SQLite file as it is at one moment, and check the copy.
+
+    All of it is one step: the copy is begun anew when the program writes between two. Programs that keep a log
+    beside the file (WAL) write on meanwhile.
 
     Raises:
         CommandError: It cannot be read, or is damaged.
     """
     try:
-        reading = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
         try:
-            writing = sqlite3.connect(target)
-            try:
-                reading.backup(writing, pages=PAGES)
-                # One file then: nothing of it is in a log beside it.
-                writing.execute("PRAGMA journal_mode=DELETE")
-            finally:
-                writing.close()
-        finally:
-            reading.close()
+            _copy(source, target, "mode=ro")
+        except sqlite3.OperationalError:
+            # Whoever reads a file with a log wants an index beside it, which is not there when no program has the
+            # file open, and cannot be made where nothing may be written. Then the file alone is all there is.
+            if _has_log(source):
+                raise
+            before = source.stat()
+            target.unlink(missing_ok=True)
+            _copy(source, target, "mode=ro&immutable=1")
+            now = source.stat()
+            if _has_log(source) or (now.st_mtime_ns, now.st_size) != (before.st_mtime_ns, before.st_size):
+                raise CommandError(f"{source}: was opened while it was copied: try again") from None
         check_database(target)
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         raise CommandError(f"{source}: cannot be backed up: {error}") from error
+
+
+def _copy(source: Path, target: Path, how: str) -> None:
+    reading = sqlite3.connect(f"{source.absolute().as_uri()}?{how}", uri=True, timeout=30)
+    try:
+        writing = sqlite3.connect(target)
+        try:
+            reading.backup(writing)
+            # One file then: nothing of it is in a log beside it.
+            writing.execute("PRAGMA journal_mode=DELETE")
+        finally:
+            writing.close()
+    finally:
+        reading.close()
+
+
+def _has_log(source: Path) -> bool:
+    return source.with_name(f"{source.name}-wal").exists()
 
 
 def check_database(path: Path) -> None:

@@ -1,25 +1,28 @@
 """Taking a backup while everything goes on."""
 
-import logging
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from heating.backup.archive import write_archive
-from heating.backup.contents import FORMAT, PARTS, Head
-from heating.backup.rotation import choose_old, name_backup
+from heating.backup.contents import FORMAT, PARTS, WHOLE_FOLDERS, Head
+from heating.backup.folder import (
+    SNAPSHOTS,
+    free_bytes,
+    make_room,
+    note_snapshot,
+    remove_snapshot,
+    rotate,
+    stage_in,
+)
+from heating.backup.rotation import name_backup
 from heating.backup.settings import BackupSettings
 from heating.backup.snapshot import block_files, copy_database
 from heating.errors import CommandError
 from readings.release import VERSION
 
-_log = logging.getLogger(__name__)
-
 CONFIG = "config.toml"
-SNAPSHOTS = "snapshots"
 DATABASES = frozenset({"store", "journal", "grafana"})
 
 
@@ -28,7 +31,9 @@ def take_backup(
     output: Path | None,
     now: datetime,
     snapshot: Callable[[], str],
+    *,
     tell: Callable[[str], None] = lambda _part: None,
+    free: Callable[[Path], int] = free_bytes,
 ) -> tuple[Path, list[str]]:
     """Write a backup.
 
@@ -38,6 +43,7 @@ def take_backup(
         now: The time.
         snapshot: Has Prometheus make a snapshot and gives its name.
         tell: Is told which part has its turn.
+        free: How much is free on the disk of a folder, in bytes.
 
     Returns:
         The file, and the parts that are in it.
@@ -50,17 +56,16 @@ def take_backup(
         raise CommandError(f"{path}: is there already")
     head = Head(format=FORMAT, version=VERSION, made=now.isoformat(timespec="seconds"))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the backup, where there is room, and not in a memory that calls itself /tmp.
-        with tempfile.TemporaryDirectory(prefix=".taking-", dir=path.parent) as stage, ExitStack() as held:
-            files = list(_gather(settings, Path(stage), held, snapshot, tell))
+        with stage_in(path.parent, settings.places.get("prometheus")) as stage, ExitStack() as held:
+            if output is None:
+                make_room(settings.folder, _most_bytes(settings), free)
+            files = list(_gather(settings, stage, held, snapshot, tell))
             tell("writing")
             write_archive(path, head, files)
+        if output is None:
+            rotate(settings.folder)
     except OSError as error:
         raise CommandError(f"{path}: cannot be written: {error}") from error
-    if output is None:
-        for name in choose_old(one.name for one in settings.folder.iterdir()):
-            (settings.folder / name).unlink(missing_ok=True)
     taken = {name.partition("/")[0] for name, _ in files}
     return path, [part for part in PARTS if part in taken]
 
@@ -73,25 +78,22 @@ def _gather(
     tell: Callable[[str], None],
 ) -> Iterator[tuple[str, Path]]:
     yield f"config/{CONFIG}", settings.config
-    for name in settings.also:
-        beside = settings.config.parent / name
-        if not beside.exists():
-            raise CommandError(f"{beside}: there is no such file, and [backup] also names it")
-        for file in sorted(beside.rglob("*")) if beside.is_dir() else [beside]:
-            if file.is_file():
-                yield f"config/{file.relative_to(settings.config.parent).as_posix()}", file
+    for file in _of_the_configuration(settings):
+        yield f"config/{file.relative_to(settings.beside).as_posix()}", file
     for part in PARTS:
         if part not in settings.places:
             continue
         place = settings.places[part]
         tell(part)
         if part == "prometheus":
-            folder = held.enter_context(_snapshot_of(place, snapshot))
+            folder = held.enter_context(_snapshot_of(place, snapshot, stage))
             yield from ((f"{part}/{name}", file) for name, file in block_files(folder))
         elif not place.exists():
             # Not there yet: a poller alone has no store, a new one no journal. What was named must be there.
             if part not in {"store", "journal"}:
                 raise CommandError(f"{place}: there is no such file, and [backup] names it as {part}")
+        elif part in WHOLE_FOLDERS:
+            yield from ((f"{part}/{file.relative_to(place).as_posix()}", file) for file in _files_in(place))
         elif part in DATABASES:
             copy = stage / place.name
             copy_database(place, copy)
@@ -103,19 +105,52 @@ def _gather(
             yield f"{part}/{place.name}", copy
 
 
+def _of_the_configuration(settings: BackupSettings) -> list[Path]:
+    """What belongs to it beside config.toml itself."""
+    found: dict[Path, None] = {}
+    for name in (*settings.also, *settings.perhaps):
+        beside = settings.beside / name
+        if beside.exists():
+            found.update(dict.fromkeys(_files_in(beside)))
+        elif name in settings.also:
+            raise CommandError(f"{beside}: there is no such file, and [backup] also names it")
+    return list(found)
+
+
+def _files_in(place: Path) -> list[Path]:
+    return [one for one in sorted(place.rglob("*")) if one.is_file()] if place.is_dir() else [place]
+
+
+def _most_bytes(settings: BackupSettings) -> int:
+    """What a backup takes at most: everything as it is, and a copy of each database meanwhile."""
+    total = 0
+    for part, place in settings.places.items():
+        if part in WHOLE_FOLDERS:
+            total += sum(_size(one) for one in place.rglob("*") if place / SNAPSHOTS not in one.parents)
+        else:
+            total += 2 * (_size(place) + _size(place.with_name(f"{place.name}-wal")))
+    return total
+
+
+def _size(file: Path) -> int:
+    """0 where there is none: Prometheus removes files whenever it likes."""
+    try:
+        return file.stat().st_size if file.is_file() else 0
+    except FileNotFoundError:
+        return 0
+
+
 @contextmanager
-def _snapshot_of(data: Path, snapshot: Callable[[], str]) -> Iterator[Path]:
-    """Prometheus' snapshot, which is removed at the end: its links would keep old blocks on the disk for ever."""
+def _snapshot_of(data: Path, snapshot: Callable[[], str], stage: Path) -> Iterator[Path]:
+    """Prometheus' snapshot, which is removed at the end."""
     name = snapshot()
     folder = data / SNAPSHOTS / name
-    if "/" in name or not folder.is_dir():
+    if not name or "/" in name or not folder.is_dir():
         raise CommandError(
             f"{folder}: Prometheus made a snapshot, but not there: is backup.prometheus_data its folder?"
         )
+    note_snapshot(stage, name)
     try:
         yield folder
     finally:
-        try:
-            shutil.rmtree(folder)
-        except OSError as error:
-            _log.warning("%s: the snapshot cannot be removed: %s", folder, error)
+        remove_snapshot(data, name)

@@ -15,11 +15,11 @@ from bridge.remote_write.connection import ReceiverSettings
 from heating.errors import CommandError
 from heating.report.figures import Rules
 from heating.report.tariff import Price
+from heating.zone import find_zone
 from readings.errors import SettingsError
 from readings.settings import find_ca, is_http_url, load
 
 WRITE_PATH = "/api/v1/write"
-LOCAL_TIME = Path("/etc/localtime")
 LOCAL_PROMETHEUS = "http://localhost:9090"
 
 _Finite = Annotated[float, msgspec.Meta(gt=-1000, lt=1000)]
@@ -140,32 +140,6 @@ def read_table(
     if table.prometheus is not None and not _is_server(table.prometheus):
         raise SettingsError(f"{path}: report.prometheus: expected http://HOST:PORT, got {table.prometheus!r}")
     return table
-
-
-def find_zone(name: str | None) -> zoneinfo.ZoneInfo:
-    """The time zone of that name, or the machine's own.
-
-    Raises:
-        SettingsError: There is none of that name, or the machine knows no time zones.
-    """
-    try:
-        if name is not None:
-            return zoneinfo.ZoneInfo(name)
-        with LOCAL_TIME.open("rb") as file:
-            return zoneinfo.ZoneInfo.from_file(file, key=_local_name())
-    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError) as error:
-        if name is None:
-            return zoneinfo.ZoneInfo("UTC")
-        raise SettingsError(
-            f'report.timezone: expected a name like "Europe/Berlin", got {name!r} '
-            "(or this machine knows no time zones: apt install tzdata)"
-        ) from error
-
-
-def _local_name() -> str:
-    """What the machine calls its time zone, where that can be seen."""
-    _, is_found, name = str(LOCAL_TIME.resolve()).partition("zoneinfo/")
-    return name if is_found else "local time"
 
 
 def _ours(environ: Mapping[str, str]) -> dict[str, str]:

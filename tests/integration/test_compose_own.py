@@ -16,7 +16,7 @@ from tests.integration.stack import ROOT, Stack, docker, needs_engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(600)]
 
-EVERYTHING = {"secrets", "mosquitto", "poller", "bridge", "prometheus", "grafana"}
+EVERYTHING = {"secrets", "mosquitto", "poller", "bridge", "prometheus", "grafana", "backup"}
 
 CONFIG = """\
 [mqtt]
@@ -111,7 +111,9 @@ def test_with_a_broker_and_a_prometheus_of_somebodys_own_the_rest_starts_and_use
         "ps", "--all", "--filter", "label=com.docker.compose.project=heating-own", "--format", "{{.Names}}"
     )
     started = {name.removeprefix("heating-own-").removesuffix("-1") for name in names.split()}
-    assert started == {"secrets", "poller", "bridge", "simulator", "their-broker", "their-prometheus"}
+    assert started == {
+        "secrets", "poller", "bridge", "backup", "simulator", "their-broker", "their-prometheus"
+    }  # fmt: skip
     assert own.eventually("heatpump_flow_temperature_celsius", service="their-prometheus")
 
 

@@ -1,11 +1,15 @@
 """Backups against real servers' files: made, everything destroyed, put back, compared."""
 
+import contextlib
 import gzip
 import io
 import json
+import os
+import pwd
 import shutil
 import sqlite3
 import tarfile
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -118,20 +122,59 @@ def test_on_an_empty_host_everything_is_as_it_was(home, backup, tmp_path):
     }  # fmt: skip
 
 
-def test_only_the_owner_may_read_a_backup_and_what_was_put_back(backup, tmp_path):
-    restore(backup, tmp_path / "elsewhere")
-    for path in (backup, tmp_path / "elsewhere" / "secrets" / "mqtt"):
-        assert path.stat().st_mode & 0o777 == 0o600
+def test_only_the_owner_may_read_a_backup_and_the_configuration_is_for_whom_it_was(home, tmp_path):
+    (home / "secrets" / "mqtt").chmod(0o440)
+    made, elsewhere = tmp_path / "made.tar.gz", tmp_path / "elsewhere"
+    assert main(["backup", "-o", str(made), "--config", str(home / "config.toml")]) == 0
+    restore(made, elsewhere)
+    modes = {
+        made: 0o600,
+        elsewhere / "config.toml": (home / "config.toml").stat().st_mode & 0o777,
+        elsewhere / "secrets" / "mqtt": 0o440,
+        elsewhere / "poller" / "journal.sqlite": 0o600,
+    }
+    assert {path: path.stat().st_mode & 0o777 for path in modes} == modes
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_what_root_puts_back_belongs_to_whom_it_belonged_or_to_whom_the_folder_belongs(home, tmp_path):
+    """By name where there is one, else by number; and the backup to whom the folder of backups belongs."""
+    nobody = pwd.getpwnam("nobody")
+    os.chown(home / "config.toml", nobody.pw_uid, nobody.pw_gid)
+    os.chown(home / "secrets" / "mqtt", 1883, 1884)
+    (home / "backups").mkdir()
+    os.chown(home / "backups", 1234, 1235)
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "poller").mkdir(parents=True)
+    os.chown(elsewhere / "poller", 10001, 10002)
+    assert main(["backup", "--config", str(home / "config.toml")]) == 0
+    (made,) = (home / "backups").iterdir()
+    restore(made, elsewhere)
+    owners = {
+        made: (1234, 1235),
+        elsewhere / "config.toml": (nobody.pw_uid, nobody.pw_gid),
+        elsewhere / "secrets" / "mqtt": (1883, 1884),
+        elsewhere / "poller" / "journal.sqlite": (10001, 10002),
+    }
+    assert {path: (path.stat().st_uid, path.stat().st_gid) for path in owners} == owners
+    with gzip.open(made) as packed, tarfile.open(fileobj=packed) as tar:
+        listing = json.load(tar.extractfile("files.json"))
+    assert listing["config/config.toml"]["rights"]["user"] == "nobody"
+    assert listing["config/secrets/mqtt"]["rights"]["user"] == "1883"
 
 
 def test_nothing_is_overwritten_without_being_told_and_nothing_is_deleted(home, backup, capsys):
+    assert restore(backup, home) == 1
+    said = capsys.readouterr().err
+    assert "config.toml" not in said, "what is there as it was is in nobody's way"
+    assert "nothing was restored. --force moves what is there aside" in said
     (home / "config.toml").write_text(CONFIG + "# changed\n")
     assert restore(backup, home) == 1
-    assert "nothing was restored. --force moves what is there aside" in capsys.readouterr().err
-    assert (home / "config.toml").read_text() == CONFIG + "# changed\n"
+    assert f"{home / 'config.toml'}, " in capsys.readouterr().err
     assert restore(backup, home, "--force") == 0
     assert (home / "config.toml").read_text() == CONFIG
     assert (home / "config.toml.before-restore-1").read_text() == CONFIG + "# changed\n"
+    assert not (home / "secrets" / "mqtt.before-restore-1").exists()
     assert (home / "poller" / "journal.sqlite-wal.before-restore-1").exists(), "a log of another database"
     assert count(home / "poller" / "journal.sqlite") == 1000
 
@@ -239,6 +282,34 @@ def test_the_places_are_those_of_the_programs(home):
         places["journal"]
         == read_poller_config(home / "config.toml", {"HEATING_POLLER__DATA": "elsewhere"}).journal
     )
+
+
+def test_a_copy_is_made_of_one_moment_however_often_its_program_writes(tmp_path):
+    """Were it made in steps, the program would write between two of them, and the copy begin anew, for ever."""
+    journal, copy = tmp_path / "journal.sqlite", tmp_path / "copy.sqlite"
+    writing = database(journal, 1000)
+    writing.execute(
+        "CREATE TABLE large AS WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 60) SELECT zeroblob(1000000) FROM n"
+    )
+    ended = threading.Event()
+
+    def write() -> None:
+        with contextlib.closing(sqlite3.connect(journal, isolation_level=None, timeout=30)) as own:
+            while not ended.is_set():
+                own.execute("INSERT INTO state VALUES (-1)")
+
+    writer = threading.Thread(target=write)
+    copying = threading.Thread(target=copy_database, args=(journal, copy), daemon=True)
+    writer.start()
+    copying.start()
+    copying.join(30)
+    is_done = not copying.is_alive()
+    ended.set()
+    writer.join()
+    copying.join()
+    writing.close()
+    assert is_done
+    assert count(copy) >= 1000
 
 
 def test_a_configuration_that_names_what_the_backup_lacks_is_put_back_all_the_same(home, tmp_path):
