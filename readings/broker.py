@@ -12,6 +12,7 @@ one the same number is another message.
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,6 +123,9 @@ class Session:
         self._thread = threading.Thread(target=self._run, name=f"mqtt {client_id}", daemon=True)
         self._client: mqtt.Client | None = None
         self._connection = 0
+        self._arrived: deque[int] = deque()
+        self._safe: set[int] = set()
+        self._acknowledging = threading.Lock()
         self._trouble = ""
 
     def __enter__(self) -> Self:
@@ -182,10 +186,20 @@ class Session:
         return info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def acknowledge(self, delivery: Delivery) -> None:
-        """Tell the broker that a QoS 1 message is safe; nothing happens when its connection is gone."""
+        """Tell the broker that a QoS 1 message is safe; nothing happens when its connection is gone.
+
+        The broker is told in the order in which the messages came, so one waits for those before it: MQTT
+        demands it (3.1.1, 4.6), and there are brokers that end the connection of whoever does otherwise.
+        """
         client = self._client
-        if client is not None and delivery.qos > 0 and delivery.connection == self._connection:
-            client.ack(delivery.packet, delivery.qos)
+        with self._acknowledging:
+            if client is None or delivery.qos == 0 or delivery.connection != self._connection:
+                return
+            self._safe.add(delivery.packet)
+            while self._arrived and self._arrived[0] in self._safe:
+                packet = self._arrived.popleft()
+                self._safe.discard(packet)
+                client.ack(packet, 1)
 
     def _run(self) -> None:
         pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
@@ -273,8 +287,11 @@ class Session:
                 refused.set()
                 ended.set()
                 return
-            self._connection += 1
-            self._client = client
+            with self._acknowledging:
+                self._connection += 1
+                self._client = client
+                self._arrived.clear()
+                self._safe.clear()
             self._note("")
             accepted.set()
             with ending_on_error():
@@ -282,6 +299,9 @@ class Session:
                 self._introduce(client)
 
         def message(_client: mqtt.Client, _data: object, got: mqtt.MQTTMessage) -> None:
+            if got.qos:
+                with self._acknowledging:
+                    self._arrived.append(got.mid)
             with ending_on_error():
                 self._on_message(
                     Delivery(got.topic, bytes(got.payload), got.retain, self._connection, got.mid, got.qos)

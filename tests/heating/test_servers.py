@@ -78,3 +78,32 @@ def test_the_embedded_broker_holds_what_the_contract_needs(tmp_path):
         broker.stop()
     assert isinstance(broker.process, subprocess.Popen)
     assert broker.process.poll() is not None
+
+
+def test_the_embedded_broker_keeps_whoever_acknowledges_in_the_order_of_arrival(tmp_path):
+    """It ends the connection of whoever does not; the first message is the last to be safe."""
+    pytest.importorskip("iotcore", reason="the embedded broker has no wheel for this machine")
+    inbox: queue.Queue[Delivery] = queue.Queue()
+    broker = start_broker(tmp_path, any_port(), mosquitto=None)
+    settings = MqttSettings(host="127.0.0.1", port=broker.port)
+    try:
+        with (
+            Session(
+                settings,
+                client_id="reader",
+                clean=True,
+                subscriptions=[("t", 1)],
+                on_message=inbox.put,
+                jitter=lambda: 0.0,
+            ) as reader,
+            Session(settings, client_id="w", clean=True, jitter=lambda: 0.0) as writer,
+        ):
+            wait_until(lambda: reader.is_connected and writer.is_connected)
+            for payload in (b"1", b"2", b"3"):
+                writer.publish(Message("t", payload))
+            for delivery in reversed([inbox.get(timeout=5) for _ in range(3)]):
+                reader.acknowledge(delivery)
+            writer.publish(Message("t", b"4"))
+            assert (inbox.get(timeout=5).payload, reader.connection) == (b"4", 1)
+    finally:
+        broker.stop()
