@@ -21,6 +21,9 @@ FULL_PROBE_EVERY = 10
 REPEAT_S = 1.0
 """After what time an unanswered poll is repeated within its slot, where that is worth it."""
 
+REFUSALS = 2
+"""So often a device refuses an address before that is believed: once may be a gateway's mistake."""
+
 KEEP_ALIVE_PATIENCE_S = 20.0
 """A keep-alive device is not thought to be down while its gap can still be kept below this."""
 
@@ -93,6 +96,7 @@ class Seat:
         self._rota = Rota(plan.blocks)
         self._identity = Rota(plan.identity)
         self._wants_identity = True
+        self._identity_refusals = 0
         self._heard_at = start
         self._probes = 0
         self._run: _Run | None = None
@@ -189,6 +193,7 @@ class Seat:
         if self.is_silent:
             self.is_silent = False
             self._probes = 0
+            self._identity_refusals = 0
             self.want_identity()
 
     def note_errand(self, read: RegisterBlock | None, now: float) -> None:
@@ -197,7 +202,12 @@ class Seat:
         self._others = read
 
     def want_identity(self) -> None:
-        """Read the device's texts with the poll under way, or else with its next one."""
+        """Read the device's texts with the poll under way, or else with its next one.
+
+        One that has no such addresses is not asked again before it was down: it may be another one then.
+        """
+        if self._identity_refusals >= REFUSALS:
+            return
         self._wants_identity = True
         if self._run is not None:
             self._run.identity = list(self._identity.blocks)
@@ -214,10 +224,12 @@ class Seat:
     def _take_identity(self, run: _Run, outcome: BlockOutcome) -> None:
         if isinstance(outcome, BlockRead):
             run.texts.append(outcome)
+            self._identity_refusals = 0
             self._wants_identity = bool(run.identity)
         else:
             # A device that refuses has no such text; one that was silent is asked with its next poll.
             self._wants_identity = not outcome.reason.shows_life
+            self._identity_refusals += _is_illegal(outcome)
             run.identity.clear()
 
     def _doubt(self, run: _Run, block: RegisterBlock, outcome: BlockOutcome) -> bool:

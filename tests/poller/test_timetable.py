@@ -401,6 +401,25 @@ def test_who_it_is_is_asked_at_the_start_and_when_wanted_and_failing_that_costs_
     assert all(len(poll.outcomes) == 1 for poll in play.polls)
 
 
+def test_who_has_no_such_address_is_asked_for_it_twice_and_again_after_it_was_down():
+    """The filters go on wanting it; each poll would cost a request more, and be counted as a failure."""
+    meter = plan(METER, identity=(block(0x4000, 3),))
+    timetable = Timetable([meter], 0.0, is_rtu=False)
+
+    def answer(job: Job, now: float) -> tuple[FailureReason | None, float]:
+        if 200 < now < 220:
+            return FailureReason.TIMEOUT, job.timeout_s
+        return FailureReason.ILLEGAL_ADDRESS if job.purpose is Purpose.IDENTITY else None, FAST
+
+    play = Play(timetable, answer)
+    for end in range(5, 400, 30):
+        play.until(end)
+        timetable.want_identity(meter)
+    asked = [round(at) for at, job in play.sent if job.purpose is Purpose.IDENTITY]
+    assert asked == [0, 30, 240, 270]
+    assert all(len(poll.outcomes) == 1 for poll in play.polls)
+
+
 def neighbours_differ(play: Play, unit: int) -> bool:
     asked = [job.block for _, job in play.sent if job.plan.unit == unit]
     return all(
