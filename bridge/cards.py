@@ -51,10 +51,9 @@ def draw_history(device: DeviceView, face: Face, history: History, moment: Momen
     """The chart of the last hours with what its axes say; nothing where there is nothing to draw."""
     if device.info is None:
         return ""
+    charted = [name for name in face.lines if history.get(name) and name in device.info.fields]
     lines = [
-        (name, Line(history[name], css))
-        for name, css in zip(face.lines, ("first", "second"), strict=False)
-        if history.get(name) and name in device.info.fields
+        (name, Line(history[name], css)) for name, css in zip(charted, ("first", "second"), strict=False)
     ]
     if not lines:
         return ""

@@ -11,6 +11,7 @@ import msgspec
 from bridge.remote_write.connection import ReceiverSettings
 from bridge.remote_write.credentials import Secret
 from readings.errors import SettingsError
+from readings.payload import LabelName, Name
 from readings.settings import (
     HomeAssistantSettings,
     MqttSettings,
@@ -20,9 +21,6 @@ from readings.settings import (
     load,
     parse_listen,
 )
-
-Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
-Label = Annotated[str, msgspec.Meta(pattern="^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$")]
 
 
 class BridgeTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,7 +52,7 @@ class RemoteWriteTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """
 
     url: str
-    labels: dict[Label, str] = {}
+    labels: dict[LabelName, str] = {}
     username: str | None = None
     password: str | None = None
     password_file: str | None = None

@@ -12,13 +12,12 @@ for as long as the contract lets it stand for the device: until its reading is
 times, simply ends it then.
 """
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from threading import Lock
 
-from bridge.sample import Series, name_series
+from bridge.sample import Names, name_fields
 from bridge.trace import Point, Trace
 from readings.health import Health
 from readings.payload import CONTRACT, Info
@@ -30,9 +29,6 @@ SILENT_INTERVALS = 3
 
 HELD_INTERVALS = 2
 """So many intervals a reading may stand for a field that is not measured."""
-
-_METRIC_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class Absence(Enum):
@@ -50,7 +46,7 @@ class DeviceView:
     """One device as it may be shown now.
 
     Attributes:
-        series: The names of each field's series; those that no scraper could read are left out.
+        series: The names of each field's series.
         is_online: What its availability says; `None` before it said anything.
         absence: Why there are no values; `None` while there are.
         values: The fields that have a value.
@@ -62,7 +58,7 @@ class DeviceView:
 
     key: DeviceKey
     info: Info | None
-    series: Mapping[str, tuple[Series, ...]]
+    series: Names
     is_online: bool | None
     absence: Absence | None
     values: Mapping[str, int | float]
@@ -99,10 +95,7 @@ class Latest:
 
     def announce(self, key: DeviceKey, info: Info) -> None:
         """A device's info came; a state that was there before it is judged now."""
-        series = {
-            name: tuple(one for one in name_series(name, about) if _is_readable(one))
-            for name, about in info.fields.items()
-        }
+        series = name_fields(info)
         with self._lock:
             device = self._devices.setdefault(key, _Device())
             device.info = info
@@ -200,7 +193,7 @@ class _Device:
     """
 
     info: Info | None = None
-    series: Mapping[str, tuple[Series, ...]] = field(default_factory=dict)
+    series: Names = field(default_factory=dict)
     is_online: bool | None = None
     early: _Arrival | None = None
     state: DeviceState | None = None
@@ -288,10 +281,3 @@ def _is_later(state: DeviceState, shown: DeviceState) -> bool:
     if state.time_ms is not None and shown.time_ms is not None:
         return state.time_ms > shown.time_ms
     return True
-
-
-def _is_readable(series: Series) -> bool:
-    """Whether a scraper can read these names: one that it cannot makes it refuse the whole scrape."""
-    return _METRIC_NAME.fullmatch(series.name) is not None and all(
-        _LABEL_NAME.fullmatch(label) for label, _ in series.labels
-    )

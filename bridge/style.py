@@ -103,7 +103,7 @@ footer{margin:2rem .25rem 0;color:var(--soft);font-size:.8125rem}
 
 SCRIPT = """
 const lost = document.getElementById('lost');
-setInterval(async () => {
+const refresh = async () => {
   if (document.hidden) return;
   try {
     const answer = await fetch('/', {cache: 'no-store', signal: AbortSignal.timeout(8000)});
@@ -120,7 +120,9 @@ setInterval(async () => {
     document.title = page.title;
     lost.hidden = true;
   } catch { lost.hidden = false; }
-}, 10000);
+};
+setInterval(refresh, 10000);
+document.addEventListener('visibilitychange', refresh);
 """
 
 ICONS: Mapping[str, str] = MappingProxyType(

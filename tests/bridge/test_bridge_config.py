@@ -67,6 +67,8 @@ def test_files_of_secrets_lie_beside_the_configuration(tmp_path):
         ("[mqtt]\nca = 'nowhere.pem'", "mqtt.ca: expected a file with certificates, got 'nowhere.pem'"),
         ("[brigde]\n", "brigde: unknown key"),
         ("[bridge]\nname = 'Ä'", "bridge.name: expected"),
+        ('[bridge]\nname = "cellar\\n"', "bridge.name: expected"),
+        (RECEIVER + 'labels = {"site\\n" = "home"}', "remote_write[0].labels"),
         ("[bridge]\nstore_mb = 0", "bridge.store_mb: expected"),
         ("[bridge]\nlisten = '9100'", "bridge.listen: expected ADDRESS:PORT, got '9100'"),
         ("[bridge]\nlisten = 'host:'", "bridge.listen: expected ADDRESS:PORT"),

@@ -227,15 +227,6 @@ def test_a_reading_is_as_old_as_it_says():
     assert bus.view(100).measured["power_total_kw"] == pytest.approx(75)
 
 
-def test_series_are_named_by_info_and_unreadable_names_are_left_out():
-    bad = FieldInfo(prefixes=("a b", "", "meter"), labels={"device": "wp"})
-    worse = FieldInfo(prefixes=("meter",), labels={"__name__": "x"})
-    bus = Bus()
-    bus.latest.announce(KEY, msgspec.structs.replace(INFO, fields={"a": bad, "b": worse}))
-    assert [one.name for one in bus.view(0).series["a"]] == ["_a", "meter_a"]
-    assert bus.view(0).series["b"] == ()
-
-
 def test_a_field_that_info_does_not_name_is_not_shown():
     bus = Bus()
     bus.offer(DeviceState(START_MS, "k3f9", 1, {"power_total_kw": 1.0, "surprise": 2.0}), 0)

@@ -420,6 +420,14 @@ def test_the_last_hours_are_drawn_with_what_the_axes_say():
     ]
 
 
+def test_a_line_that_is_alone_is_the_first():
+    """The area below the second one has no colour of its own: it would be black."""
+    house = House()
+    house.add("lg-r290", "hp", {"return_temperature_celsius": 28, "compressor_running": 1})
+    page = house.page()
+    assert (page.count("path", "first"), page.count("path", "second")) == (2, 0)
+
+
 def test_every_field_of_a_face_is_in_the_vocabulary():
     assert set(FACES) == set(Kind)
     for kind, face in FACES.items():
