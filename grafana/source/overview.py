@@ -25,9 +25,10 @@ STATE = (
 WORDS = {0: ("rests", "dark-blue"), 1: ("heats", "green"), 2: ("defrosts", "blue"), 3: ("defrosts", "blue")}
 
 WRONG = (
-    "(sum(bridge_data_complete == bool 0) or vector(0)) + (sum(poller_device_up == bool 0) or vector(0))"
+    "(sum(bridge_data_complete == bool 0) or vector(1)) + (sum(poller_device_up == bool 0) or vector(1))"
     " + (sum(max by (device) (heatpump_error_active == bool 1)) or vector(0))"
 )
+"""A bridge or a poller that says nothing is wrong too, and not well."""
 
 
 def overview() -> dict[str, Any]:
@@ -58,7 +59,8 @@ def overview() -> dict[str, Any]:
             filled=True,
         ),
         number(
-            "Is anything wrong?", "Devices that do not answer, data that have not arrived, errors of the heat pump.",
+            "Is anything wrong?",
+            "How many: devices that do not answer, data that have not arrived, errors of the heat pump, no bridge, no poller.",
             (20, 0, 4, 5), Query(WRONG, "Wrong"), unit="short", decimals=0,
             steps=((None, "green"), (1, "red")), words={0: ("all is well", "green")}, filled=True,
         ),

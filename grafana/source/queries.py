@@ -27,7 +27,6 @@ def sensor(field: str, variable: str) -> str:
 THERMAL_KW = f"{heat_pump('flow_rate_lpm')} / 60 * {heat_pump('temperature_delta_celsius')} * 4.186"
 """What the water carries, in kW: litres a second times kelvin times 4.186 kJ. Negative while it defrosts."""
 
-ELECTRIC_KW = 'sum(meter_power_total_kw{device="$meter"})'
 RUNS = f"max({heat_pump('compressor_running')}) == 1"
 
 COP = (

@@ -84,6 +84,17 @@ def test_no_panel_is_empty(panel: dict[str, Any], target: dict[str, Any], week: 
     assert found, expression
 
 
+@pytest.mark.prometheus
+def test_it_is_not_well_while_nobody_says_so(week: tuple[Server, float]):
+    """Bridge and poller report in the last day only: before it they might as well have been dead."""
+    server, end_s = week
+    (panel,) = (one for one in BOARDS["overview"]["panels"] if one["title"] == "Is anything wrong?")
+    expression = chosen(panel["targets"][0]["expr"], 6 * 3600)
+    for at_s, wrong in ((end_s, "0"), (end_s - 3 * 86_400, "2")):
+        (found,) = query(server.port, expression, at_s=at_s)
+        assert found["value"][1] == wrong
+
+
 def days(port: int, start: datetime, count: int) -> dict[str, float]:
     """As the bars are made: an hour's growth by the hour that begins, named after its day at home, added up."""
     end = start + timedelta(days=count)
