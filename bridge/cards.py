@@ -7,7 +7,7 @@ from html import escape
 from bridge.charts import Line, choose_scale, choose_span, draw_lines, draw_strip
 from bridge.faces import ALARMS, FACES, Face
 from bridge.figures import Figure, name_field, show_age, show_large, show_number, show_value
-from bridge.latest import Absence, DeviceView
+from bridge.latest import SILENT_INTERVALS, Absence, DeviceView
 from bridge.trace import RESOLUTION_S, Point
 from readings.payload import FieldInfo
 from readings.vocabulary import VOCABULARY
@@ -65,15 +65,17 @@ def draw_history(device: DeviceView, face: Face, history: History, moment: Momen
     lead = device.info.fields[lines[0][0]]
     row = VOCABULARY[kind][lines[0][0]]
     values = [point.value for _, line in lines for point in line.points if point.age_s <= span]
-    low, high = (
-        show_large(kind, row.name, lead, value, now_ms=moment.now_ms) for value in (min(values), max(values))
+    # Once where both read the same.
+    ends = dict.fromkeys(
+        str(show_large(kind, row.name, lead, value, now_ms=moment.now_ms))
+        for value in (min(values), max(values))
     )
     scale = choose_scale(
         [line for _, line in lines], least=10 ** (1 - row.decimals), with_zero=lead.kind == "power"
     )
     hours = "30 min" if span < 3600 else f"{span // 3600} h"
     names = [name_field(kind, name) for name, _ in lines]
-    label = f"{' and '.join(names)}, last {hours}: {low} to {high}"
+    label = f"{' and '.join(names)}, last {hours}: {' to '.join(ends)}"
     drawn = draw_lines([line for _, line in lines], scale, span_s=span, gap_s=gap, label=label)
     if strip:
         on = f"When it was on, last {hours}: {name_field(kind, face.strip)}"
@@ -86,7 +88,7 @@ def draw_history(device: DeviceView, face: Face, history: History, moment: Momen
         keys.append(f'<span class="key on">{escape(name_field(kind, face.strip))}</span>')
     legend = f'<p class="legend">{" ".join(keys)}</p>' if len(keys) > 1 else ""
     axis = (
-        f'<figcaption><span>{hours} ago</span> <span class="range">{escape(str(low))} … {escape(str(high))}</span>'
+        f'<figcaption><span>{hours} ago</span> <span class="range">{escape(" … ".join(ends))}</span>'
         " <span>now</span></figcaption>"
     )
     return f'<figure class="history">{legend}{drawn}{axis}</figure>'
@@ -227,5 +229,5 @@ class _Card:
         model = " ".join(part for part in (info.manufacturer, info.model) if part)
         return (
             f'<p class="origin">{escape(model)} · <code>{escape(str(self._device.key))}</code>'
-            f" · every {escape(show_age(info.interval))} · read by {escape(info.poller)}</p>"
+            f" · silent after {escape(show_age(SILENT_INTERVALS * info.interval))} · read by {escape(info.poller)}</p>"
         )

@@ -21,7 +21,11 @@ _LARGE = (Kind.METER, Kind.HEATPUMP)
 
 _POLLER_COUNTS = (
     ("poller_journal_rows", "reading in its journal", "readings in its journal"),
-    ("poller_readings_rejected_total", "reading rejected as implausible", "readings rejected as implausible"),
+    (
+        "poller_readings_rejected_total",
+        "reading held back or rejected as implausible",
+        "readings held back or rejected as implausible",
+    ),
     (
         "poller_request_failures_total",
         "request without a usable answer",
@@ -144,7 +148,12 @@ def _poller(poller: PollerView, moment: Moment) -> str:
 
 
 def _report(health: Health, moment: Moment, *, runs: bool) -> Iterator[str]:
-    total = {name: sum(one.value for one in samples) for name, samples in health.metrics.items() if samples}
+    # At every start an energy count's first readings wait for each other: no news.
+    told = {
+        name: [one.value for one in samples if one.labels.get("reason") != "first"]
+        for name, samples in health.metrics.items()
+    }
+    total = {name: sum(values) for name, values in told.items() if values}
     started = total.get("poller_start_time_seconds")
     since = f", runs for {show_age(moment.now_ms / 1000 - started)}" if runs and started else ""
     yield f"Version {health.version}{since}"

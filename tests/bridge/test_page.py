@@ -336,6 +336,7 @@ def test_what_the_parts_of_the_way_say():
         "poller_readings_rejected_total": [
             HealthSample({"device": "a"}, 10),
             HealthSample({"device": "b"}, 2),
+            HealthSample({"device": "b", "reason": "first"}, 8),
         ],
         "poller_journal_rows": [HealthSample({}, 1e400)],
     }
@@ -344,7 +345,7 @@ def test_what_the_parts_of_the_way_say():
     for words in (
         "Version 0.1.0, runs for 2 h",
         "Its clock is not trusted yet",
-        "12 readings rejected as implausible",
+        "12 readings held back or rejected as implausible",
         "Broker connected",
         "90 kB meter/wp: 20 wait, 3 not here yet, the oldest of 10 min ago",
         "Prometheus readings wait Last sent 7 min ago Last answer: 503 Service Unavailable",
@@ -426,6 +427,7 @@ def test_a_line_that_is_alone_is_the_first():
     house.add("lg-r290", "hp", {"return_temperature_celsius": 28, "compressor_running": 1})
     page = house.page()
     assert (page.count("path", "first"), page.count("path", "second")) == (2, 0)
+    assert "30 min ago 28.0 °C now" in page.text, "one number where both ends read the same"
 
 
 def test_every_field_of_a_face_is_in_the_vocabulary():
