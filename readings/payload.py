@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
+from msgspec.json import Decoder
 
 from readings.errors import PayloadError
-from readings.reading import DeviceState, Value, are_field_names, is_field_name
+from readings.reading import DeviceState, Value, is_field_name
 
 _T = TypeVar("_T")
 
@@ -113,6 +114,13 @@ class Replay(msgspec.Struct, frozen=True, rename={"first": "from", "last": "to"}
     last: Seq
 
 
+_STATE = Decoder(dict[str, object])
+_INFO = Decoder(Info)
+_ANY_INFO = Decoder(_AnyInfo)
+_JOURNAL = Decoder(tuple[StreamRange, ...])
+_REPLAY = Decoder(Replay)
+
+
 def format_time(time_ms: int) -> str:
     """A time as the contract writes it: UTC, milliseconds.
 
@@ -168,7 +176,7 @@ def decode_state(payload: bytes) -> DeviceState:
     Raises:
         PayloadError: It is not a state; the text names the key.
     """
-    parts = _decode(payload, dict[str, object])
+    parts = _decode(payload, _STATE)
     time, stream, seq, held = (parts.pop(key, None) for key in ("time", "stream", "seq", "held"))
     if not isinstance(stream, str) or not stream:
         raise PayloadError(f"stream: expected a name, got {stream!r}")
@@ -183,16 +191,15 @@ def decode_state(payload: bytes) -> DeviceState:
         for name, value in parts.items()
         if type(value) in _VALUES
     }
-    if not are_field_names(values.keys()):
-        values = {name: value for name, value in values.items() if is_field_name(name)}
+    unfresh = frozenset(held or ())
     try:
-        return DeviceState(
-            time_ms=None if time is None else parse_time(time),
-            stream=stream,
-            seq=seq,
-            values=values,
-            held=frozenset(name for name in held or () if name in values),
-        )
+        time_ms = None if time is None else parse_time(time)
+        try:
+            return DeviceState(time_ms, stream, seq, values, unfresh.intersection(values))
+        except ValueError:
+            # Only now is each name looked at, for such keys are rare and states come by the thousand.
+            values = {name: value for name, value in values.items() if is_field_name(name)}
+            return DeviceState(time_ms, stream, seq, values, unfresh.intersection(values))
     except (ValueError, OverflowError) as error:
         raise PayloadError(str(error)) from error
 
@@ -211,9 +218,9 @@ def decode_info(payload: bytes) -> Info:
     Raises:
         PayloadError: It is not one; the text names the key.
     """
-    any_info = _decode(payload, _AnyInfo)
+    any_info = _decode(payload, _ANY_INFO)
     if any_info.contract <= CONTRACT:
-        return _decode(payload, Info)
+        return _decode(payload, _INFO)
     return Info(
         contract=any_info.contract,
         poller=any_info.poller,
@@ -242,7 +249,7 @@ def decode_journal(payload: bytes) -> tuple[StreamRange, ...]:
     Raises:
         PayloadError: It is not such a list, or a range is empty.
     """
-    ranges = _decode(payload, tuple[StreamRange, ...])
+    ranges = _decode(payload, _JOURNAL)
     for one in ranges:
         if not one.stream or one.first > one.last:
             raise PayloadError(f"journal: expected [stream, first, last] with 1 <= first <= last, got {one}")
@@ -264,14 +271,14 @@ def decode_replay(payload: bytes) -> Replay:
     Raises:
         PayloadError: It is not one, is empty, or asks for more than `MAX_REPLAY` states.
     """
-    request = _decode(payload, Replay)
+    request = _decode(payload, _REPLAY)
     if request.first > request.last or request.last - request.first >= MAX_REPLAY:
         raise PayloadError(f"replay: expected 1 <= from <= to and at most {MAX_REPLAY} states, got {request}")
     return request
 
 
-def _decode(payload: bytes, form: type[_T]) -> _T:
+def _decode(payload: bytes, decoder: Decoder[_T]) -> _T:
     try:
-        return msgspec.json.decode(payload, type=form)
+        return decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PayloadError(str(error)) from error

@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from readings.errors import TopicError
 
 Value = int | float | None
@@ -59,8 +61,7 @@ def are_field_names(names: Collection[str]) -> bool:
     return RESERVED.isdisjoint(names) and "".join(names).isascii() and all(map(str.isidentifier, names))
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class DeviceKey:
+class DeviceKey(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """One device on the bus.
 
     >>> str(DeviceKey(Kind.METER, "heating"))
