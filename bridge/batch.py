@@ -7,8 +7,11 @@ its samples, which always come in the same order.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
-from bridge.ranges import minus, single, union
+import msgspec
+
+from bridge.ranges import minus, union
 from bridge.sample import Sample
 from readings.reading import DeviceKey
 
@@ -21,16 +24,14 @@ AHEAD_MS = 60_000
 _BEHIND_ALL = 2**31
 
 
-@dataclass(frozen=True, slots=True)
-class RowId:
+class RowId(msgspec.Struct, frozen=True):
     """A state's place in the store."""
 
     stream: int
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """A stored state, ready to be sent.
 
     Attributes:
@@ -44,8 +45,7 @@ class Row:
     before: RowId | None
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True):
     """States of one stream, both ends included, and the one that the first is judged against."""
 
     stream: int
@@ -87,7 +87,7 @@ class Batch:
 
     Attributes:
         id: Its number in the store.
-        rows: In the order of `runs`.
+        rows: Sorted by stream.
         pieces: What is still to be sent; the first is the one that may be under way.
         generation: The store that `id` is of.
         is_resumed: It was found in the store: its first piece may have been sent before.
@@ -102,7 +102,7 @@ class Batch:
     @property
     def samples(self) -> tuple[Sample, ...]:
         """All samples of the batch, those sent already too."""
-        return tuple(sample for row in self.rows for sample in row.samples)
+        return tuple(chain.from_iterable(row.samples for row in self.rows))
 
     def row_of(self, place: int) -> Row:
         """The row that a sample comes from."""
@@ -145,7 +145,7 @@ def cut(
         lane = on_time if on_time.ascends_to(row) else late
         if lane.rows and (lane.samples + len(row.samples) > limit or len(lane.rows) >= limit):
             break
-        if lane.ascends_to(row):
+        if lane is on_time or late.ascends_to(row):
             lane.take(row)
     return Cut(tuple(on_time.rows or late.rows), tuple(parked))
 
@@ -168,16 +168,24 @@ class _Lane:
         self.samples += len(row.samples)
 
 
-def to_runs(rows: Iterable[Row]) -> tuple[Run, ...]:
+def by_stream(rows: Iterable[Row]) -> tuple[Row, ...]:
     """The rows, stream by stream; this is the order that a batch's samples have."""
-    by_stream: dict[int, dict[int, Row]] = {}
+    streams: dict[int, list[Row]] = {}
     for row in rows:
-        by_stream.setdefault(row.id.stream, {})[row.id.seq] = row
-    return tuple(
-        Run(stream, first, last, own[first].before)
-        for stream, own in by_stream.items()
-        for first, last in single(own)
-    )
+        streams.setdefault(row.id.stream, []).append(row)
+    return tuple(row for own in streams.values() for row in sorted(own, key=lambda one: one.id.seq))
+
+
+def to_runs(rows: Iterable[Row]) -> tuple[Run, ...]:
+    """As few runs as hold these rows, which are sorted by stream."""
+    runs: list[Run] = []
+    for row in rows:
+        stream, seq = row.id.stream, row.id.seq
+        if runs and runs[-1].stream == stream and runs[-1].last == seq - 1:
+            runs[-1] = Run(stream, runs[-1].first, seq, runs[-1].before)
+        else:
+            runs.append(Run(stream, seq, seq, row.before))
+    return tuple(runs)
 
 
 def to_pieces(samples: int, limit: int = MAX_SAMPLES) -> tuple[Piece, ...]:

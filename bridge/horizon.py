@@ -54,11 +54,9 @@ class Horizon:
 
     def left_of(self, batch: Batch) -> tuple[Piece, ...]:
         """What of a batch's pieces the receiver may take."""
-        samples = batch.samples
-        times = [
-            samples[place].timestamp_ms for piece in batch.pieces for place in range(piece.begin, piece.end)
-        ]
-        before_ms = self.before_ms(min(times)) if times else None
+        # All samples of a state have its time.
+        oldest_ms = min((row.samples[0].timestamp_ms for row in batch.rows if row.samples), default=None)
+        before_ms = None if oldest_ms is None else self.before_ms(oldest_ms)
         return batch.pieces if before_ms is None else leave_out(batch, before_ms)
 
     def say(self) -> None:

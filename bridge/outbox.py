@@ -7,7 +7,7 @@ whose answer was lost is repeated byte for byte.
 
 import heapq
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bridge.batch import (
@@ -16,9 +16,9 @@ from bridge.batch import (
     Batch,
     Piece,
     Row,
-    RowId,
     Run,
     and_the_rest,
+    by_stream,
     cut,
     to_pieces,
     to_runs,
@@ -60,6 +60,8 @@ class Outbox:
         self.quarantine = Quarantine(database.transaction)
         self._parked: dict[int, Ranges] = {}
         self._waiting = Waiting(self._rows)
+        # All batches before it are settled: a long catch-up leaves thousands, too many to look at each time.
+        self._oldest_open = 0
 
     def begin(self, now_ms: int, now_s: float, limit: int = MAX_SAMPLES) -> Batch | None:
         """The batch that was under way, or else the next one; None when nothing can be sent now.
@@ -75,19 +77,26 @@ class Outbox:
         with self._database.transaction() as sql:
             self._catch_up_with_file(sql)
             unsettled = sql.execute(
-                "SELECT id, runs, pieces FROM batch WHERE settled_s IS NULL AND NOT aside"
-            ).fetchone()
-            if unsettled is not None:
-                number, runs, pieces = unsettled
-                rows = tuple(row for run in runs_from(runs) for row in self._rows.of(sql, run))
-                return Batch(
-                    number,
-                    rows,
-                    _pieces_from(pieces, sum(len(row.samples) for row in rows)),
-                    generation=self._generation,
-                    is_resumed=True,
-                )
-            return self._next(sql, now_ms, now_s, limit)
+                "SELECT id, runs, pieces, aside FROM batch WHERE id >= ? AND settled_s IS NULL ORDER BY id",
+                (self._oldest_open,),
+            ).fetchall()
+            held = dict(self._parked)
+            for number, runs, pieces, is_aside in unsettled:
+                if not is_aside:
+                    rows = tuple(row for run in runs_from(runs) for row in self._rows.of(sql, run))
+                    return Batch(
+                        number,
+                        rows,
+                        _pieces_from(pieces, sum(len(row.samples) for row in rows)),
+                        generation=self._generation,
+                        is_resumed=True,
+                    )
+                for run in runs_from(runs):
+                    held[run.stream] = union(held.get(run.stream, ()), ((run.first, run.last),))
+            batch = self._next(sql, held, now_ms, now_s, limit)
+            if batch is not None:
+                self._oldest_open = min([batch.id, *(number for number, *_ in unsettled)])
+            return batch
 
     def arrange(self, batch: Batch, pieces: Sequence[Piece]) -> Batch:
         """Send what is left of a batch in these pieces.
@@ -172,11 +181,11 @@ class Outbox:
                 "SELECT stream, seq FROM parked WHERE since_ms <= ? LIMIT ?",
                 (now_ms - PARKED_MS, _MOST_JUDGED),
             ).fetchall()
-            rows = [
+            rows = by_stream(
                 row
                 for stream, seq in old
                 for row in self._rows.of(sql, Run(stream, seq, seq, row_before(sql, stream, seq)))
-            ]
+            )
             for row in rows:
                 put(sql, row, row.samples, "it lay ahead of the bridge's clock for a day")
             if rows:
@@ -213,13 +222,16 @@ class Outbox:
         self._rows = Rows()
         self._waiting = Waiting(self._rows)
         self._parked.clear()
+        self._oldest_open = 0
 
-    def _next(self, sql: Sql, now_ms: int, now_s: float, limit: int) -> Batch | None:
+    def _next(
+        self, sql: Sql, held: Mapping[int, Ranges], now_ms: int, now_s: float, limit: int
+    ) -> Batch | None:
         devices = sql.execute(
             "SELECT kind, name, newest_ms FROM device WHERE newest_ms IS NOT NULL"
         ).fetchall()
         newest = {DeviceKey(Kind(kind), name): time for kind, name, time in devices}
-        waiting = self._waiting.read(sql, self._parked, now_s)
+        waiting = self._waiting.read(sql, held, now_s)
         chosen = cut(heapq.merge(*waiting, key=lambda row: row.time_ms), newest, now_ms, limit)
         for one in chosen.parked:
             self._parked[one.stream] = union(self._parked.get(one.stream, ()), single([one.seq]))
@@ -229,12 +241,10 @@ class Outbox:
         )
         if not chosen.rows:
             return None
-        runs = to_runs(chosen.rows)
-        by_id = {row.id: row for row in chosen.rows}
-        rows = tuple(by_id[RowId(run.stream, seq)] for run in runs for seq in range(run.first, run.last + 1))
+        rows = by_stream(chosen.rows)
         pieces = to_pieces(sum(len(row.samples) for row in rows), limit)
         number = sql.execute(
-            "INSERT INTO batch (runs, pieces) VALUES (?, ?)", (runs_to(runs), _pieces_to(pieces))
+            "INSERT INTO batch (runs, pieces) VALUES (?, ?)", (runs_to(to_runs(rows)), _pieces_to(pieces))
         ).lastrowid
         assert number is not None  # noqa: S101 - an INSERT has a row; only the type says it might not
         return Batch(number, rows, pieces, generation=self._generation)

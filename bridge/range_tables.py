@@ -29,11 +29,12 @@ def read_all_ranges(sql: Sql, table: str, oldest: int = 0) -> dict[int, Ranges]:
 def write_ranges(sql: Sql, table: str, stream: int, old: Ranges, new: Ranges) -> None:
     """Turn the ranges of a stream from what was read into what they are now."""
     before, after = set[Range](old), set[Range](new)
+    begins = {first for first, _ in new}
     sql.executemany(
         f"DELETE FROM {table} WHERE stream = ? AND first = ?",  # noqa: S608 - one of three tables of ours
-        [(stream, first) for first, _ in before - after],
+        [(stream, first) for first, _ in old if first not in begins],
     )
     sql.executemany(
-        f"INSERT INTO {table} VALUES (?, ?, ?)",  # noqa: S608 - one of three tables of ours
+        f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)",  # noqa: S608 - one of three tables of ours
         [(stream, first, last) for first, last in sorted(after - before)],
     )

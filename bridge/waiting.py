@@ -7,7 +7,7 @@ from bridge.database import Sql
 from bridge.gaps import Gap, Place, find_passable
 from bridge.range_tables import read_all_ranges
 from bridge.ranges import Ranges, minus, union
-from bridge.rows import Rows, row_before, runs_from
+from bridge.rows import Rows, row_before
 from readings.payload import CONTRACT
 
 _OPEN_STREAMS = """
@@ -38,28 +38,27 @@ class Waiting:
         self._rows = rows
         self._gaps: dict[int, Mapping[Gap, float]] = {}
 
-    def read(self, sql: Sql, parked: Mapping[int, Ranges], now_s: float) -> list[Iterator[Row]]:
+    def read(self, sql: Sql, held: Mapping[int, Ranges], now_s: float) -> list[Iterator[Row]]:
         """The rows of each device; they are read as far as somebody takes them.
 
         Args:
             sql: The transaction, which must still be open then.
-            parked: What is not to go now, by stream.
+            held: What is not to go now, by stream.
             now_s: The clock that counts from the boot.
         """
         return [
             self._in_order(sql, device, places, now_s)
-            for device, places in self._find_places(sql, parked).items()
+            for device, places in self._find_places(sql, held).items()
         ]
 
-    def _find_places(self, sql: Sql, parked: Mapping[int, Ranges]) -> dict[int, list[Place]]:
+    def _find_places(self, sql: Sql, held: Mapping[int, Ranges]) -> dict[int, list[Place]]:
         """The streams of each device in order, from the first of which something is here or missing."""
         streams = sql.execute(_OPEN_STREAMS).fetchall()
         oldest = min((stream for stream, _, _ in streams), default=0)
         had, done, wanted = (read_all_ranges(sql, table, oldest) for table in ("had", "done", "wanted"))
-        aside = _aside(sql)
         places: dict[int, list[Place]] = {}
         for stream, device, contract in streams:
-            gone = union(done.get(stream, ()), aside.get(stream, ()), parked.get(stream, ()))
+            gone = union(done.get(stream, ()), held.get(stream, ()))
             here = had.get(stream, ()) if contract is not None and contract <= CONTRACT else ()
             place = Place(stream, minus(here, gone), gone, wanted.get(stream, ()))
             places.setdefault(device, []).append(place)
@@ -71,12 +70,3 @@ class Waiting:
         self._gaps[device] = passable.gaps
         for stream, (first, last) in passable.ranges:
             yield from self._rows.of(sql, Run(stream, first, last, row_before(sql, stream, first)))
-
-
-def _aside(sql: Sql) -> Mapping[int, Ranges]:
-    """The states, by stream, of batches that others go before."""
-    found: dict[int, Ranges] = {}
-    for (runs,) in sql.execute("SELECT runs FROM batch WHERE aside").fetchall():
-        for run in runs_from(runs):
-            found[run.stream] = union(found.get(run.stream, ()), ((run.first, run.last),))
-    return found

@@ -6,7 +6,9 @@ and a store that holds a week has millions.
 """
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from math import copysign
 from operator import attrgetter
 from types import MappingProxyType
 
@@ -36,8 +38,6 @@ _SAMPLE = b"\x12"
 _VALUE = b"\x09"
 _TIMESTAMP = b"\x10"
 
-_pack = struct.Struct("<d").pack
-_ZERO = _pack(0.0)
 _time_of = attrgetter("timestamp_ms")
 
 
@@ -49,8 +49,7 @@ class Encoder:
     """
 
     def __init__(self, constant: Mapping[str, str]) -> None:
-        self._constant = constant
-        self._labels: dict[Series, bytes] = {}
+        self._labels = _Labels(constant)
 
     def encode(self, samples: Iterable[Sample]) -> bytes:
         """The body of one request: each series once, its samples in the order of their times.
@@ -61,34 +60,50 @@ class Encoder:
         Returns:
             Protobuf in snappy's block format (receivers refuse the framed one).
         """
-        by_labels: dict[bytes, list[Sample]] = {}
-        for sample in samples:
-            by_labels.setdefault(self._labels_of(sample.series), []).append(sample)
+        by_labels: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        frames = _Frames()
+        for one in sorted(samples, key=_time_of):
+            own, value = by_labels[self._labels[one.series]], one.value
+            if value or copysign(1, value) < 0:  # -0.0 is no zero to protobuf
+                pack, head, time = frames[one.timestamp_ms]
+                own.append(pack(head, value, time))
+            else:
+                own.append(_zero(one.timestamp_ms))
         parts: list[bytes] = []
-        frames: dict[int, tuple[bytes, bytes]] = {}
         for labels, own in by_labels.items():
-            own.sort(key=_time_of)
-            body = [labels]
-            for one in own:
-                frame = frames.get(one.timestamp_ms)
-                if frame is None:
-                    frame = frames[one.timestamp_ms] = _frame(one.timestamp_ms)
-                value = _pack(one.value)
-                body += (frame[0], value, frame[1]) if value != _ZERO else (_zero(one.timestamp_ms),)
-            series = b"".join(body)
+            series = labels + b"".join(own)
             parts += (_TIMESERIES, varint(len(series)), series)
         compressed: bytes = snappy.compress(b"".join(parts))
         return compressed
 
-    def _labels_of(self, series: Series) -> bytes:
-        known = self._labels.get(series)
-        if known is None:
-            if len(self._labels) >= _MOST_SERIES:
-                self._labels.clear()
-            pairs = label_pairs(series, self._constant)
-            made = TimeSeries(labels=[Label(name=name, value=value) for name, value in pairs])
-            known = self._labels[series] = made.SerializeToString()
-        return known
+
+class _Labels(dict[Series, bytes]):
+    """How the labels of each series look in a request; made when they are first asked for."""
+
+    def __init__(self, constant: Mapping[str, str]) -> None:
+        self._constant = constant
+
+    def __missing__(self, series: Series) -> bytes:
+        if len(self) >= _MOST_SERIES:
+            self.clear()
+        pairs = label_pairs(series, self._constant)
+        made = TimeSeries(labels=[Label(name=name, value=value) for name, value in pairs])
+        self[series] = made.SerializeToString()
+        return self[series]
+
+
+_Frame = tuple[Callable[[bytes, float, bytes], bytes], bytes, bytes]
+"""What puts a sample together, and what stands before and after its value."""
+
+
+class _Frames(dict[int, _Frame]):
+    """The frame of every sample of a time; made when it is first asked for."""
+
+    def __missing__(self, timestamp_ms: int) -> _Frame:
+        time = _time(timestamp_ms)
+        head = _SAMPLE + varint(len(_VALUE) + 8 + len(time)) + _VALUE
+        self[timestamp_ms] = struct.Struct(f"<{len(head)}sd{len(time)}s").pack, head, time
+        return self[timestamp_ms]
 
 
 def label_pairs(series: Series, constant: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -117,12 +132,6 @@ def varint(number: int) -> bytes:
         number >>= 7
     done.append(number)
     return bytes(done)
-
-
-def _frame(timestamp_ms: int) -> tuple[bytes, bytes]:
-    """What stands before and after the value of a sample of that time."""
-    time = _time(timestamp_ms)
-    return _SAMPLE + varint(len(_VALUE) + 8 + len(time)) + _VALUE, time
 
 
 def _zero(timestamp_ms: int) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.batch import AHEAD_MS, Batch, Piece, Row, RowId, cut, to_pieces, to_runs
+from bridge.batch import AHEAD_MS, Batch, Piece, Row, RowId, by_stream, cut, to_pieces, to_runs
 from bridge.sample import Sample, Series
 from tests.bridge.states import METER, PUMP
 
@@ -55,7 +55,7 @@ def test_states_without_samples_fill_a_batch_too():
 
 
 def test_the_order_of_a_batch_is_that_of_its_runs():
-    runs = to_runs([row(1, 1), row(1, 2, PUMP), row(2, 3), row(4, 4), row(2, 5, PUMP)])
+    runs = to_runs(by_stream([row(1, 1), row(1, 2, PUMP), row(2, 3), row(4, 4), row(2, 5, PUMP)]))
     assert [(run.stream, run.first, run.last) for run in runs] == [(1, 1, 2), (1, 4, 4), (2, 1, 2)]
 
 

@@ -93,16 +93,13 @@ def test_every_sample_arrives_under_its_labels(values, constant):
 def plain(samples: list[Sample], constant: dict[str, str]) -> bytes:
     """The same request as protobuf's library writes it, an object for each sample."""
     found: dict[tuple[tuple[str, str], ...], list[Sample]] = {}
-    for one in samples:
+    for one in sorted(samples, key=lambda one: one.timestamp_ms):
         found.setdefault(label_pairs(one.series, constant), []).append(one)
     return WriteRequest(
         timeseries=[
             TimeSeries(
                 labels=[Label(name=name, value=value) for name, value in pairs],
-                samples=[
-                    WireSample(value=one.value, timestamp=one.timestamp_ms)
-                    for one in sorted(own, key=lambda one: one.timestamp_ms)
-                ],
+                samples=[WireSample(value=one.value, timestamp=one.timestamp_ms) for one in own],
             )
             for pairs, own in found.items()
         ]
