@@ -13,6 +13,7 @@ from heating.commands import (
     demo,
     dump,
     message,
+    migrate,
     password,
     profiles,
     quarantine,
@@ -26,7 +27,21 @@ from poller.errors import PollerError
 from readings.errors import ReadingsError
 from readings.release import VERSION
 
-COMMANDS = (demo, scan, read, dump, run, check, message, profiles, quarantine, report, backup, password)
+COMMANDS = (
+    demo,
+    scan,
+    read,
+    dump,
+    run,
+    check,
+    message,
+    profiles,
+    quarantine,
+    report,
+    migrate,
+    backup,
+    password,
+)
 """In the order in which a person meets them."""
 
 WRONG_CONFIGURATION = 2

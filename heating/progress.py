@@ -38,14 +38,19 @@ class Progress:
             line = draw(*self._place, what, self._monotonic() - self._began)
             self._write(line[: shutil.get_terminal_size().columns - 1])
 
+    def clear(self) -> None:
+        """Take the line away, so that something can be printed; what is shown next begins anew."""
+        self._began = self._monotonic()
+        if self._is_shown:
+            self._write("")
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        if self._is_shown:
-            self._write("")
+        self.clear()
 
     def _write(self, line: str) -> None:
         self._out.write(f"\r\x1b[K{line}")

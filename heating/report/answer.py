@@ -1,6 +1,7 @@
 """What Prometheus answers, taken apart."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -35,8 +36,32 @@ class _Made(msgspec.Struct):
     data: _Snapshot
 
 
+class _LabelSets(msgspec.Struct):
+    data: tuple[Mapping[str, str], ...] = ()
+
+
+class _HeadStats(msgspec.Struct):
+    minTime: int  # noqa: N815 - Prometheus' own word
+
+
+class _Tsdb(msgspec.Struct):
+    headStats: _HeadStats  # noqa: N815 - Prometheus' own word
+
+
+class _Status(msgspec.Struct):
+    data: _Tsdb
+
+
 class _Refusal(msgspec.Struct):
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is stored of one series: milliseconds since 1970 UTC, and the value, which may be no number."""
+
+    labels: Mapping[str, str]
+    points: Sequence[tuple[int, float]]
 
 
 def read_points(said: bytes) -> dict[int, float]:
@@ -65,6 +90,51 @@ def read_names(said: bytes) -> tuple[str, ...]:
     try:
         return msgspec.json.decode(said, type=_Names).data
     except _NO_ANSWER as error:
+        raise CommandError(f"this is no answer of Prometheus: {error}") from error
+
+
+def read_stored(said: bytes) -> tuple[Stored, ...]:
+    """Every sample of the series that a range selector matches.
+
+    Raises:
+        CommandError: It is no answer of Prometheus.
+
+    >>> read_stored(b'{"data":{"result":[{"metric":{"__name__":"up"},"values":[[1767222000.5,"1"]]}]}}')
+    (Stored(labels={'__name__': 'up'}, points=[(1767222000500, 1.0)]),)
+    """
+    try:
+        return tuple(
+            Stored(one.metric, [(round(at * 1000), float(value)) for at, value in one.values])
+            for one in msgspec.json.decode(said, type=_Ranges).data.result
+        )
+    except (msgspec.DecodeError, ValueError) as error:
+        raise CommandError(f"this is no answer of Prometheus: {error}") from error
+
+
+def read_label_sets(said: bytes) -> tuple[Mapping[str, str], ...]:
+    """The labels of each series, its name among them.
+
+    Raises:
+        CommandError: It is no answer of Prometheus.
+    """
+    try:
+        return msgspec.json.decode(said, type=_LabelSets).data
+    except msgspec.DecodeError as error:
+        raise CommandError(f"this is no answer of Prometheus: {error}") from error
+
+
+def read_head(said: bytes) -> int:
+    """From when on Prometheus has the samples in its memory, milliseconds since 1970 UTC.
+
+    Raises:
+        CommandError: It is no answer of Prometheus.
+
+    >>> read_head(b'{"data":{"headStats":{"minTime":1767222000000}}}')
+    1767222000000
+    """
+    try:
+        return msgspec.json.decode(said, type=_Status).data.headStats.minTime
+    except msgspec.DecodeError as error:
         raise CommandError(f"this is no answer of Prometheus: {error}") from error
 
 

@@ -10,7 +10,16 @@ from typing import Self
 from bridge.remote_write.connection import ReceiverSettings
 from bridge.remote_write.credentials import Credentials, Secret
 from heating.errors import CommandError
-from heating.report.answer import read_names, read_points, read_refusal, read_snapshot
+from heating.report.answer import (
+    Stored,
+    read_head,
+    read_label_sets,
+    read_names,
+    read_points,
+    read_refusal,
+    read_snapshot,
+    read_stored,
+)
 from heating.report.measured import HALF_HOUR_S
 from heating.report.queries import Piece
 
@@ -64,14 +73,58 @@ class Prometheus:
             self._ask(f"label/{label}/values", {"match[]": metric, "start": str(start_s), "end": str(end_s)})
         )
 
+    def stored(self, selector: str, from_ms: int, until_ms: int) -> tuple[Stored, ...]:
+        """Every sample of some series from one time on and before another, milliseconds since 1970 UTC.
+
+        Releases differ in whether a range has its beginning, so it is asked for from a millisecond before.
+        """
+        words = {
+            "query": f"{selector}[{until_ms - from_ms}ms]",
+            "time": f"{(until_ms - 1) / 1000:.3f}",
+        }
+        return tuple(
+            Stored(one.labels, points)
+            for one in read_stored(self._ask("query", words))
+            if (points := [point for point in one.points if from_ms <= point[0] < until_ms])
+        )
+
+    def label_sets(self, selector: str, from_ms: int, until_ms: int) -> tuple[Mapping[str, str], ...]:
+        """The labels of the series that may have a sample in a span; what was deleted may still be among them."""
+        return read_label_sets(
+            self._ask(
+                "series",
+                {
+                    "match[]": selector,
+                    "start": f"{from_ms / 1000:.3f}",
+                    "end": f"{until_ms / 1000:.3f}",
+                },
+            )
+        )
+
+    def head_ms(self) -> int:
+        """From when on it has the samples in its memory, and not in blocks yet; milliseconds since 1970 UTC."""
+        return read_head(self._ask("status/tsdb", {}))
+
+    def delete(self, selector: str, from_ms: int, to_ms: int) -> None:
+        """Delete the samples of some series, both ends included."""
+        words = {
+            "match[]": selector,
+            "start": f"{from_ms / 1000:.3f}",
+            "end": f"{to_ms / 1000:.3f}",
+        }
+        self._command("delete_series", words, "deletes nothing")
+
     def snapshot(self) -> str:
         """Have it make a snapshot of everything that it holds; gives the name of its folder."""
+        return read_snapshot(self._command("snapshot", {}, "makes no snapshot"))
+
+    def _command(self, what: str, words: Mapping[str, str], fails: str) -> bytes:
         try:
-            return read_snapshot(self._ask("admin/tsdb/snapshot", {}, method="POST"))
+            return self._ask(f"admin/tsdb/{what}", words, method="POST")
         except CommandError as error:
             if "admin APIs disabled" in str(error):
                 raise CommandError(
-                    f"{self._shown} makes no snapshot: start Prometheus with --web.enable-admin-api"
+                    f"{self._shown} {fails}: start Prometheus with --web.enable-admin-api"
                 ) from error
             raise
 
@@ -100,7 +153,7 @@ class Prometheus:
             )
         if answer.status == 503:
             raise CommandError(f"{self._shown} is only starting: try again in a minute")
-        if answer.status != 200:
+        if answer.status not in {200, 204}:
             reason = read_refusal(said) or f"status {answer.status}: is this a Prometheus?"
             raise CommandError(f"{self._shown} refuses the question: {reason}")
         return said

@@ -99,5 +99,13 @@ def select(metric: str, label: str, value: str) -> str:
     >>> select("sensor_temperature_celsius", "sensor_name", 'a"b')
     'sensor_temperature_celsius{sensor_name="a\\"b"}'
     """
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'{metric}{{{label}="{escaped}"}}'
+    return f'{metric}{{{label}="{escape(value)}"}}'
+
+
+def escape(value: str) -> str:
+    r"""A label's value as it stands between quotes.
+
+    >>> print(escape('a"b'))
+    a\"b
+    """
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,1 @@
+"""Migration: the original system's readings under the names and labels of this one."""

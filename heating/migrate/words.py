@@ -1,0 +1,54 @@
+"""What a migration found and would do, in sentences."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from heating.migrate.look import Looked
+
+BYTES = 1.5
+"""Of one sample in a block; measured, rounded up."""
+
+SPARE_BYTES = 50_000_000
+"""For the text of one window, and for what the promtool and Prometheus write besides."""
+
+
+def moment(time_ms: int) -> str:
+    """A time as people write it.
+
+    >>> moment(1767222000000)
+    '2025-12-31 23:00 UTC'
+    """
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def needed_bytes(samples: int) -> int:
+    """The disk that is wanted: the blocks, and them once more while Prometheus merges them with its own.
+
+    >>> needed_bytes(10_000_000)
+    80000000
+    """
+    return round(2 * BYTES * samples) + SPARE_BYTES
+
+
+def describe(looked: Looked) -> Iterator[str]:
+    """What is there of a device's past and what becomes of it, line by line."""
+    family = looked.family
+    yield family.title
+    labels = ", ".join(f'{name}="{value}"' for name, value in sorted(family.labels.items()))
+    yield f"  there      {moment(looked.first_ms)} to {moment(looked.last_ms)}, {looked.seen:,} samples"
+    yield f"  goes on    {moment(family.until_ms)}, as {family.origin.new}_*{{{labels}}}"
+    yield f"  makes      {looked.made:,} samples, about {looked.made * BYTES / 1e6:.1f} MB"
+    refused = {reason: count for reason, count in looked.refused.items() if count}
+    if refused:
+        those = ", ".join(f"{count:,} {reason}" for reason, count in sorted(refused.items()))
+        yield f"  leaves out {sum(refused.values()):,}: {those}"
+    for name, past in looked.pasts.items():
+        for time_ms, last_kwh in past.meters:
+            shift = next((one.shift_kwh for one in reversed(past.stretches) if one.first_ms < time_ms), 0.0)
+            yield (
+                f"  {name}: another meter from {moment(time_ms)} on, where the old one stood at {last_kwh:.2f};"
+                f" what is before gets {shift:+.2f} kWh"
+            )
+        if name in family.counts and past.last_kwh is not None:
+            yield f"  {name}: ends at {past.last_kwh:.2f} kWh, goes on at {family.counts[name]:.2f} kWh"
+
