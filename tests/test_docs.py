@@ -555,6 +555,17 @@ def test_the_command_line_takes_what_a_page_types(path):
                 _parser().parse_args([*words, "--help"])
 
 
+def test_the_page_on_the_migration_has_every_option():
+    options = re.findall(r"--[a-z]+", usage_of("migrate"))
+    page = set(re.findall(r"`(--[a-z]+)`", "\n".join(table("docs/migration.md", "Look, then do it"))))
+    assert page == set(options) - {"--help"}
+
+
+def usage_of(command: str) -> str:
+    (subparsers,) = [one for one in _parser()._actions if one.dest == "command"]
+    return str(subparsers.choices[command].format_usage())
+
+
 def test_the_services_that_a_page_names_are_those_of_the_stack():
     services = (ROOT / "compose.yaml").read_text(encoding="utf-8").partition("\nservices:\n")[2]
     names = re.findall(r"^  ([a-z]+):$", services.partition("\nnetworks:\n")[0], re.MULTILINE)

@@ -69,7 +69,7 @@ def _migrate(options: argparse.Namespace) -> int:
             return 0
         _check_earlier(blocks, found)
         if not options.apply or blocks is None:
-            print("Nothing was written. --apply --data FOLDER does it.")
+            print(f"Nothing was written. --apply{' --data FOLDER' if blocks is None else ''} does it.")
             return 0
         _check_memory(prometheus, max(one.last_ms for one in found))
         blocks.check(needed_bytes(sum(one.made for one in found)))

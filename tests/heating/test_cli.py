@@ -193,3 +193,19 @@ def test_a_host_that_cannot_be_is_one_line(tmp_path, capsys):
     given = ["report", "daily", "--prometheus", "http://a..b:9090"]
     assert main([*given, "--config", str(tmp_path / "none.toml")]) == 1
     assert capsys.readouterr().err == "--prometheus: expected http://HOST:PORT, got 'http://a..b:9090'\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--apply"], "--data: expected the folder of Prometheus, its --storage.tsdb.path"),
+        (["--undo"], "--data: expected the folder of Prometheus, its --storage.tsdb.path"),
+        ([], "no Prometheus answers at http://127.0.0.1:1: "),
+        (["--undo", "--data", "nowhere"], "--undo: nothing was made here"),
+    ],
+)
+def test_a_migration_that_cannot_be_is_one_line(words, says, tmp_path, capsys):
+    options = ["--prometheus", "http://127.0.0.1:1", "--config", str(tmp_path / "none.toml")]
+    assert main(["migrate", *words, *options]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(says)

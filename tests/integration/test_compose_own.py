@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import needs, wait_until
+from tests.heating.migrate.original import ENERGY, OriginalHouse, Past
+from tests.heating.report.simple_house import fill, utc
+from tests.history import send
 from tests.integration.stack import ROOT, Stack, docker, needs_engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(600)]
@@ -232,30 +235,66 @@ ORIGINAL_VOLUME = "heating-test-original-data"
 
 
 @pytest.fixture
-def original_volume() -> Iterator[str]:
-    """As the original's stack made it, under another name: a machine with the real one is left alone."""
+def migrating(tmp_path: Path) -> Iterator[Stack]:
+    """The stack in the original's volume, under another name: a machine with the real one is left alone."""
     needs_engine()
-    docker("volume", "create", ORIGINAL_VOLUME)
-    yield ORIGINAL_VOLUME
-    docker("volume", "rm", ORIGINAL_VOLUME)
-
-
-def test_the_originals_volume_is_taken_over_and_no_down_removes_it(original_volume: str, tmp_path: Path):
     (renamed := tmp_path / "renamed.yaml").write_text(
-        f"volumes:\n  prometheus: {{name: {original_volume}}}\n"
+        f"volumes:\n  prometheus: {{name: {ORIGINAL_VOLUME}}}\n"
         'services:\n  prometheus: {ports: !override ["127.0.0.1::9090"], healthcheck: {interval: 2s}}\n'
     )
     environment = {"HEATING_CONFIG": os.devnull, "HEATING_NETWORK": "heating-migrate"}
-    with Stack("heating-migrate", [*files("migrate"), renamed], environment).running("prometheus") as stack:
-        stack("exec", "--no-TTY", "prometheus", "touch", "/prometheus/theirs")
-        held = docker(
-            "inspect", "--format", "{{range .Mounts}}{{.Name}} {{end}}", stack.container("prometheus")
-        )
-        assert original_volume in held.split()
-        stack("down", "--volumes", "--timeout", "2")
-        assert docker("volume", "ls", "--quiet", "--filter", f"name=^{original_volume}$")
-        stack("up", "--detach", "--wait", "prometheus")
-        assert stack("exec", "--no-TTY", "prometheus", "ls", "/prometheus/theirs")
+    stack = Stack("heating-migrate", [*files("migrate"), renamed], environment)
+    stack("down", "--volumes", "--remove-orphans", "--timeout", "2")
+    docker("volume", "rm", "--force", ORIGINAL_VOLUME)
+    docker("volume", "create", ORIGINAL_VOLUME)
+    try:
+        with stack.running("prometheus"):
+            yield stack
+    finally:
+        docker("volume", "rm", ORIGINAL_VOLUME)
+
+
+def test_the_originals_volume_is_taken_over_and_no_down_removes_it(migrating: Stack):
+    migrating("exec", "--no-TTY", "prometheus", "touch", "/prometheus/theirs")
+    container = migrating.container("prometheus")
+    held = docker("inspect", "--format", "{{range .Mounts}}{{.Name}} {{end}}", container)
+    assert ORIGINAL_VOLUME in held.split()
+    migrating("down", "--volumes", "--timeout", "2")
+    assert docker("volume", "ls", "--quiet", "--filter", f"name=^{ORIGINAL_VOLUME}$")
+    migrating("up", "--detach", "--wait", "prometheus")
+    assert migrating("exec", "--no-TTY", "prometheus", "ls", "/prometheus/theirs")
+
+
+def test_its_readings_are_brought_under_the_names_of_this_system(migrating: Stack, tmp_path: Path):
+    """The commands of docs/migration.md, from two runs of both systems on."""
+    past = Past(changed_s=utc("2026-03-12T15:00"), end_s=utc("2026-03-13T00:00"))
+    house = OriginalHouse(past)
+    needs("promtool")
+    data = fill(tmp_path, house.lines())
+    migrating("stop", "prometheus")
+    mounts = ["--volume", f"{data}:/from:ro", "--volume", f"{ORIGINAL_VOLUME}:/to"]
+    copy = "cp -r /from/. /to && chown -R 65534:65534 /to"
+    docker("run", "--rm", *mounts, "--entrypoint", "sh", "python:3.13-slim", "-c", copy)
+    migrating("start", "prometheus")
+    assert migrating.eventually(f"count_over_time(wago_power_factor[{2 * 365}d])")
+    send(int(migrating.address("prometheus", 9090).rsplit(":", 1)[1]), house.samples())
+
+    looked = migrating("run", "--rm", "--no-TTY", "migrate")
+    assert 'meter_* of "meter" from wago_*' in looked
+    assert looked.endswith("Nothing was written. --apply does it.\n")
+    applied = migrating("run", "--rm", "--no-TTY", "migrate", "--apply")
+    assert "blocks are with Prometheus, which shows them within a minute" in applied
+    at_s = past.changed_s - 3600
+    expression = f'meter_{ENERGY}{{device="meter"}}'
+    (before,) = migrating.eventually(f"{expression} @ {at_s}")
+    (after,) = migrating.eventually(f"{expression} @ {past.end_s}")
+    used = float(after["value"][1]) - float(before["value"][1])
+    assert used == pytest.approx(house.kwh(at_s, past.end_s), abs=0.2)
+    again = migrating("run", "--rm", "--no-TTY", "migrate", "--apply")
+    assert again.endswith("Nothing is left to make.\n")
+    assert "deleted " in migrating("run", "--rm", "--no-TTY", "migrate", "--undo")
+    assert migrating.query(f"{expression} @ {at_s}") == []
+    assert migrating.query(f"wago_{ENERGY} @ {at_s}")
 
 
 def test_it_has_the_name_that_the_original_gave_it():
@@ -264,3 +303,12 @@ def test_it_has_the_name_that_the_original_gave_it():
     assert volume == {"name": "heatpump_dashboard_prometheus_data", "external": True}
     plain = Stack("heating-migrate", files(), {"HEATING_CONFIG": os.devnull})
     assert "external" not in json.loads(plain("config", "--format", "json"))["volumes"]["prometheus"]
+
+
+def test_promtool_is_that_of_the_prometheus_that_runs():
+    services = json.loads(
+        Stack("heating-migrate", files("migrate"), {"HEATING_CONFIG": os.devnull})(
+            "--profile", "migrate", "config", "--format", "json"
+        )
+    )["services"]
+    assert services["promtool"]["image"] == services["prometheus"]["image"]

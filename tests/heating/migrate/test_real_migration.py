@@ -112,7 +112,7 @@ def test_looking_says_what_is_there_and_writes_nothing(migrated: Migrated):
     ]
     assert "  leaves out 89: 1 not_a_number, 2 range, 2 resolution, 60 rise, 24 unread" in said
     assert any("energy_total_kwh: another meter from 2026-03-10 12:02 UTC on" in line for line in said)
-    assert said[-1] == "Nothing was written. --apply --data FOLDER does it."
+    assert said[-1] == "Nothing was written. --apply does it."
     assert "48,211 samples in 7 blocks" in migrated.applied
 
 
