@@ -5,6 +5,7 @@ between two points is read through where that is cheaper than a request of its
 own. On a network only the number of requests counts.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -15,6 +16,7 @@ from poller.errors import ProfileError
 from poller.pace import pace
 from poller.points import Point
 from poller.profile import Profile
+from poller.request import ADDRESSES
 from readings.reading import DeviceKey
 
 MAX_BITS = 2000
@@ -74,6 +76,7 @@ def plan_device(device: Device, *, baud: int, turnaround_s: float, distinct: boo
         return plan_blocks(
             points,
             max_registers=profile.max_registers,
+            multiple_of=profile.multiple_of,
             baud=baud,
             turnaround_s=turnaround_s,
             pause_s=pause_s,
@@ -118,6 +121,7 @@ def plan_blocks(
     points: Iterable[Point],
     *,
     max_registers: int,
+    multiple_of: int = 1,
     baud: int,
     turnaround_s: float,
     pause_s: float = 0.0,
@@ -128,6 +132,7 @@ def plan_blocks(
     Args:
         points: What is to be read.
         max_registers: The longest request.
+        multiple_of: A request is for a multiple of so many registers.
         baud: Bits per second of the line, 0 for none.
         turnaround_s: How long the device thinks before it answers.
         pause_s: The least pause before a request.
@@ -151,7 +156,7 @@ def plan_blocks(
     ordered = sorted(points, key=lambda point: (point.table, point.address, point.registers, point.name))
     for table, group in groupby(ordered, key=lambda point: point.table):
         limit = MAX_BITS if table.holds_bits else max_registers
-        blocks += _cheapest(list(group), limit, every or {}, price)
+        blocks += _cheapest(list(group), limit, lambda run: _block(run, multiple_of, every), price)
     return tuple(blocks)
 
 
@@ -175,7 +180,7 @@ def request_seconds(block: RegisterBlock, baud: int, turnaround_s: float) -> flo
     return frames * character_s + turnaround_s + 2 * silence_s
 
 
-def split_block(block: RegisterBlock) -> tuple[RegisterBlock, ...]:
+def split_block(block: RegisterBlock, multiple_of: int = 1) -> tuple[RegisterBlock, ...]:
     """Smaller blocks for a device that refuses an address of this one.
 
     What the device refuses is as a rule an address that no point needs: first
@@ -198,11 +203,12 @@ def split_block(block: RegisterBlock) -> tuple[RegisterBlock, ...]:
         else:
             runs.append([point])
         end = max(end, point.address + point.registers)
-    pieces = tuple(replace(_block(run), every=block.every) for run in runs)
+    pieces = tuple(replace(_block(run, multiple_of), every=block.every) for run in runs)
     if [one.request for one in pieces] == [block.request]:
         # Bits of one register stay together: they are one request.
         pieces = tuple(
-            replace(_block(list(group)), every=block.every) for _, group in groupby(ordered, key=_span)
+            replace(_block(list(group), multiple_of), every=block.every)
+            for _, group in groupby(ordered, key=_span)
         )
     return pieces
 
@@ -223,7 +229,7 @@ def tell_apart(
     taken: set[int] = set()
     result = []
     for block in blocks:
-        limit = min(MAX_BITS if block.table.holds_bits else max_registers, 65536 - block.address)
+        limit = min(MAX_BITS if block.table.holds_bits else max_registers, ADDRESSES - block.address)
         longer = (
             replace(block, count=count)
             for count in range(block.count, limit + 1, 1 if block.table.holds_bits else multiple_of)
@@ -247,11 +253,14 @@ def spacer(block: RegisterBlock, multiple_of: int = 1) -> RegisterBlock:
     if smallest.answer_bytes != block.answer_bytes:
         return smallest
     count = 9 if block.table.holds_bits else 2 * least
-    return replace(smallest, count=count, address=min(block.address, 65536 - count))
+    return replace(smallest, count=count, address=min(block.address, ADDRESSES - count))
 
 
 def _cheapest(
-    points: Sequence[Point], limit: int, every: Mapping[str, int], price: Callable[[RegisterBlock], float]
+    points: Sequence[Point],
+    limit: int,
+    make: Callable[[Sequence[Point]], RegisterBlock],
+    price: Callable[[RegisterBlock], float],
 ) -> list[RegisterBlock]:
     """The least-cost way to cut a sorted row of points into runs, by dynamic programming."""
     # best[n] is the cost of the first n points and where the last of their runs begins.
@@ -259,7 +268,7 @@ def _cheapest(
     for stop in range(1, len(points) + 1):
         found: tuple[float, int] | None = None
         for start in range(stop - 1, -1, -1):
-            block = _block(points[start:stop], every)
+            block = make(points[start:stop])
             if block.count > limit:
                 break
             cost = best[start][0] + price(block) / block.every
@@ -275,16 +284,22 @@ def _cheapest(
     stop = len(points)
     while stop:
         start = best[stop][1]
-        blocks.append(_block(points[start:stop], every))
+        blocks.append(make(points[start:stop]))
         stop = start
     return blocks[::-1]
 
 
-def _block(points: Sequence[Point], every: Mapping[str, int] | None = None) -> RegisterBlock:
+def _block(
+    points: Sequence[Point], multiple_of: int, every: Mapping[str, int] | None = None
+) -> RegisterBlock:
+    table = points[0].table
     address = min(point.address for point in points)
-    end = max(point.address + point.registers for point in points)
+    count = max(point.address + point.registers for point in points) - address
+    if not table.holds_bits:
+        count = math.ceil(count / multiple_of) * multiple_of
+        address = min(address, ADDRESSES - count)
     polls = min((every or {}).get(point.name, 1) for point in points)
-    return RegisterBlock(points[0].table, address, end - address, tuple(points), polls)
+    return RegisterBlock(table, address, count, tuple(points), polls)
 
 
 def _span(point: Point) -> tuple[int, int]:

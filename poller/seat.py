@@ -215,7 +215,7 @@ class Seat:
     def _take_values(self, run: _Run, block: RegisterBlock, outcome: BlockOutcome) -> None:
         run.outcomes[block.request] = outcome
         # A single point that is illegal now is so in a second as well.
-        if isinstance(outcome, BlockRead) or (_is_illegal(outcome) and _pieces(block) is None):
+        if isinstance(outcome, BlockRead) or (_is_illegal(outcome) and self._pieces(block) is None):
             self._rota.note_answer(block, run.slot)
         elif block not in run.tried:
             run.again.append(block)
@@ -244,7 +244,7 @@ class Seat:
 
     def _split(self, run: _Run, block: RegisterBlock, purpose: Purpose, outcome: BlockOutcome) -> bool:
         """Cut a block that the device refuses, for good: the pieces are asked in its place."""
-        pieces = _pieces(block) if _is_illegal(outcome) else None
+        pieces = self._pieces(block) if _is_illegal(outcome) else None
         if pieces is None:
             return False
         # One piece: only what made the block longer was refused, so it stays short.
@@ -262,6 +262,11 @@ class Seat:
             self._identity.replace(block, pieces)
             run.identity = [*pieces, *run.identity]
         return True
+
+    def _pieces(self, block: RegisterBlock) -> tuple[RegisterBlock, ...] | None:
+        """What a refused block is cut into; `None` where it cannot be."""
+        pieces = split_block(block, self.plan.device.profile.multiple_of)
+        return None if [one.request for one in pieces] == [block.request] else pieces
 
     def _give_up(self, run: _Run, outcome: BlockOutcome, now: float) -> None:
         """Nobody is there: the rest of the poll is not worth the others' time."""
@@ -315,9 +320,3 @@ class Seat:
 
 def _is_illegal(outcome: BlockOutcome) -> bool:
     return isinstance(outcome, BlockFailure) and outcome.reason is FailureReason.ILLEGAL_ADDRESS
-
-
-def _pieces(block: RegisterBlock) -> tuple[RegisterBlock, ...] | None:
-    """What a refused block is cut into; `None` where it cannot be."""
-    pieces = split_block(block)
-    return None if [one.request for one in pieces] == [block.request] else pieces

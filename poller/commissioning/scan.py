@@ -152,7 +152,7 @@ class Scan:
             if isinstance(answer, BlockRead):
                 readings |= _decode(answer)
             elif answer.reason.shows_life:
-                pieces = split_block(block)
+                pieces = split_block(block, profile.multiple_of)
                 if [one.request for one in pieces] == [block.request]:
                     refused += [point.name for point in block.points]
                 else:
@@ -166,7 +166,13 @@ class Scan:
     def _blocks(self, profile: Profile) -> list[RegisterBlock]:
         points = (one.point for one in telling_fields(profile).values() if one.point is not None)
         return list(
-            plan_blocks(points, max_registers=profile.max_registers, baud=self.baud, turnaround_s=0.03)
+            plan_blocks(
+                points,
+                max_registers=profile.max_registers,
+                multiple_of=profile.multiple_of,
+                baud=self.baud,
+                turnaround_s=0.03,
+            )
         )
 
     def _ask(self, block: RegisterBlock, unit: int, timeout_s: float) -> BlockRead | ReadError:

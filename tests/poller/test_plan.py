@@ -237,6 +237,25 @@ def points(draw):
 lines = st.tuples(st.sampled_from([0, 1200, 9600, 115200]), st.sampled_from([0.0, 0.005, 0.05]))
 
 
+@given(points(), st.integers(2, 4))
+def test_what_answers_only_multiples_is_asked_for_nothing_else_also_after_a_refusal(all_points, multiple_of):
+    last = point("last", 65535, 1, Table.HOLDING)
+    planned = plan_blocks(
+        [*all_points, last], max_registers=50, multiple_of=multiple_of, baud=0, turnaround_s=0.03
+    )
+    pieces = [piece for block in planned for piece in split_block(block, multiple_of)]
+    for one in (*planned, *pieces):
+        if not one.table.holds_bits:
+            assert (one.count % multiple_of, one.count <= 50, one.address + one.count <= 65536) == (
+                0,
+                True,
+                True,
+            )
+        for inside in one.points:
+            assert one.address <= inside.address
+            assert inside.address + inside.registers <= one.address + one.count
+
+
 @given(points(), st.integers(4, 125), lines, st.sampled_from([0.0, 0.1]))
 def test_every_plan_covers_every_point_and_is_never_worse_than_the_obvious_ones(
     all_points, limit, line, pause_s
