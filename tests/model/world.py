@@ -224,6 +224,11 @@ class Wire(Session):
     def accept(self) -> None:
         self._connection += 1
         self._client = Client(self._fuse, self._hear_ack)
+        self._arrived.clear()
+        self._safe.clear()
+
+    def receive(self, delivery: Delivery) -> None:
+        self._arrived.append(delivery.packet)
 
     def cut(self) -> None:
         self._client = None
@@ -581,6 +586,7 @@ class BridgeHost:
                 return number
             delivery = self.on_wire.popleft()
             self._note(delivery)
+            self.wire.receive(delivery)
             self.inbox.put(delivery)
         return most
 
