@@ -26,8 +26,8 @@ METRIC = re.compile(r"\b(?:meter|wago|heatpump|sensor|thermostat|bridge|poller)_
 
 
 UNITS = {
-    "short", "watt", "kwatt", "celsius", "kelvin", "pressurebar", "flowlpm", "hertz", "percent", "percentunit", "dBm", "s",
-    "decbytes", "suffix:kWh", "suffix:W",
+    "short", "kwatt", "celsius", "kelvin", "pressurebar", "flowlpm", "hertz", "percent", "percentunit", "s", "decbytes",
+    "suffix:kWh", "suffix:W", "suffix:dBm",
 }  # fmt: skip
 """Those of Grafana's that we use, as its own list of value formats names them; `suffix:` takes any text."""
 

@@ -5,6 +5,7 @@ from typing import Any
 from grafana.source.board import BUFFER, INDOOR, OUTDOOR, board
 from grafana.source.panels import (
     BLUE,
+    DBM,
     GREEN,
     ORANGE,
     ROOMS,
@@ -24,6 +25,13 @@ OUTDOOR_STEPS = (
     (None, "green"), (-20, "dark-blue"), (1, "dark-green"), (10, "dark-yellow"), (20, "dark-orange"), (30, "dark-red"),
 )  # fmt: skip
 SILENT_S = 300
+
+LONGEST_SILENCE = (
+    "max_over_time((time() - last_over_time(sensor_last_seen_timestamp[1h]))[10m:20s])"
+    " or time() - last_over_time(sensor_last_seen_timestamp[2d])"
+)
+"""Of the last ten minutes, else it swings between two messages; where the last one is older, how old that is."""
+
 
 
 def climate() -> dict[str, Any]:
@@ -51,7 +59,7 @@ def climate() -> dict[str, Any]:
         lines("Outdoors", "Means of 5 minutes.", (12, 5, 12, 8), [Query(smooth.format(outdoor), "Outdoors")],
               unit="celsius", axis="temperature", decimals=1, span=(-8, 27), colors={"Outdoors": SKY},
               steps=((None, "purple"), (0, "blue"), (10, "green"), (20, "orange"), (30, "red"))),
-        lines("Buffer and water", "The buffer's top, and what the heat pump sends and gets back.", (0, 13, 12, 9),
+        lines("Buffer and water", "The buffer's top, and what the heat pump sends and gets back.", (0, 13, 12, 10),
               [Query(smooth.format(buffer), "Buffer"),
                Query("max(heatpump_flow_temperature_celsius)", "Flow"),
                Query("max(heatpump_return_temperature_celsius)", "Return"),
@@ -59,29 +67,29 @@ def climate() -> dict[str, Any]:
               unit="celsius", axis="temperature", decimals=1, span=(27, 45),
               colors={"Buffer": WHITE, "Flow": VERMILION, "Return": BLUE, "Target": YELLOW},
               steps=((None, "transparent"), (35, "orange"), (40, "red"))),
-        lines("Thermostat", "What it measures, and what it aims at.", (12, 13, 12, 5),
+        lines("Thermostat", "What it measures, and what it aims at.", (12, 13, 12, 6),
               [Query("thermostat_current_temperature_celsius", "Measured"),
                Query("thermostat_target_temperature_celsius", "Target")],
               unit="celsius", axis="temperature", decimals=1, colors={"Measured": ORANGE, "Target": YELLOW}),
-        states("Thermostat switch", "When it asked for heat.", (12, 18, 12, 4),
+        states("Thermostat switch", "When it asked for heat.", (12, 19, 12, 4),
                [Query("thermostat_switch_state", "{{device}}")], {0: ("off", "transparent"), 1: ("on", GREEN)}),
-        lines("All rooms", "Every sensor's temperature.", (0, 22, 12, 8),
+        lines("All sensors", "Every sensor's temperature.", (0, 23, 12, 8),
               [Query("sensor_temperature_celsius", "{{sensor_name}}")], unit="celsius", axis="temperature", decimals=1,
               colors=ROOMS),
-        lines("Humidity", "Above 60 % for long, mould comes.", (12, 22, 12, 8),
+        lines("Humidity", "Above 60 % for long, mould comes indoors.", (12, 23, 12, 8),
               [Query("sensor_humidity_percent", "{{sensor_name}}")], unit="percent", axis="humidity", decimals=0,
               colors=ROOMS,
               steps=((None, "transparent"), (60, "yellow"), (70, "red"))),
-        lines("Batteries", "They fall in steps, and in the cold for a while.", (0, 30, 8, 7),
+        lines("Batteries", "They fall in steps, and in the cold for a while.", (0, 31, 8, 7),
               [Query("sensor_battery_percent", "{{sensor_name}}")], unit="percent", axis="charge", decimals=0,
               colors=ROOMS,
               span=(0, 100)),
-        lines("Radio", "Above -60 dBm is good, below -70 dBm messages get lost.", (8, 30, 8, 7),
-              [Query("avg_over_time(sensor_rssi_dbm[15m])", "{{sensor_name}}")], unit="dBm", axis="signal", decimals=0,
+        lines("Radio", "Above -60 dBm is good, below -70 dBm messages get lost.", (8, 31, 8, 7),
+              [Query("avg_over_time(sensor_rssi_dbm[15m])", "{{sensor_name}}")], unit=DBM, axis="signal", decimals=0,
               colors=ROOMS,
               steps=((None, "red"), (-70, "yellow"), (-60, "transparent"))),
-        lines("Last message", "How long ago each sensor was heard.", (16, 30, 8, 7),
-              [Query("time() - last_over_time(sensor_last_seen_timestamp[2d])", "{{sensor_name}}")], unit="s",
+        lines("Silence", "How long each sensor was not heard: the longest of 10 minutes.", (16, 31, 8, 7),
+              [Query(LONGEST_SILENCE, "{{sensor_name}}")], unit="s",
               axis="age", decimals=0, colors=ROOMS, steps=((None, "transparent"), (SILENT_S, "red"))),
     ]  # fmt: skip
     says = "Rooms, buffer and weather, and how the sensors are."

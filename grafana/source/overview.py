@@ -66,7 +66,7 @@ def overview() -> dict[str, Any]:
         ),
         lines(
             "Power", "The meter's power.", (0, 5, 12, 8),
-            [Query(f"{meter('power_total_kw')} * 1000", "Power")], unit="watt", axis="power",
+            [Query(f"{meter('power_total_kw')} * 1000", "Power")], unit=WATTS, axis="power", decimals=0,
             colors={"Power": ORANGE}, steps=((None, "transparent"), (1000, "yellow"), (2000, "red")), fill=15,
         ),
         lines(

@@ -90,6 +90,10 @@ def _tell(options: argparse.Namespace, settings: PollerSettings, bridge: BridgeS
     )
     print(f"  Home Assistant is {told}")
     print(f"  Page and /metrics on {bridge.listen[0]}:{bridge.listen[1]}")
+    if bridge.receiver is None:
+        print("  Readings are sent nowhere: there is no [[remote_write]]")
+    else:
+        print(f"  Readings are sent to {bridge.receiver.shown}")
 
 
 def _as_json(options: argparse.Namespace, mistakes: tuple[str, ...]) -> str:

@@ -73,9 +73,10 @@ def test_a_missing_file_is_named(tmp_path, capsys):
 
 def test_a_good_configuration_shows_what_would_happen(tmp_path, capsys):
     file = tmp_path / "config.toml"
-    file.write_text(GOOD)
+    file.write_text(GOOD + '[[remote_write]]\nurl = "http://me:9090/api/v1/write?key=secret"\n')
     assert main(["check", "--config", str(file)]) == 0
     said = capsys.readouterr().out
+    assert said.endswith("  Readings are sent to http://me:9090/api/v1/write\n")
     assert "heating/meter/wp  Wärmepumpe: 11 fields every 30 s, unit 2 on bus rs485, profile wago-879" in said
 
 
