@@ -1,11 +1,12 @@
 """`python -m simulator`: the simulated house behind a Modbus gateway, for any Modbus program to look at."""
 
 import argparse
+import math
 import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
@@ -101,13 +102,21 @@ def _make_line(
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
-    parser.add_argument("--listen", type=_host_and_port, default="127.0.0.1:5020", metavar="HOST:PORT")
+    parser.add_argument(
+        "--listen",
+        type=_host_and_port,
+        default="127.0.0.1:5020",
+        metavar="HOST:PORT",
+        help="where clients connect",
+    )
     parser.add_argument(
         "--serial", type=Path, metavar="LINK", help="a serial port instead: this link leads to it"
     )
     parser.add_argument("--framing", choices=("tcp", "rtu"), default="tcp", help="rtu is RTU over TCP")
-    parser.add_argument("--baud", type=int, default=9600, help="0 answers at once")
-    parser.add_argument("--speed", type=float, default=1.0, help="house seconds per second")
+    parser.add_argument("--baud", type=_within(int, 0, 1_000_000), default=9600, help="0 answers at once")
+    parser.add_argument(
+        "--speed", type=_within(float, 0.001, 100_000), default=1.0, help="house seconds per second"
+    )
     parser.add_argument("--seed", type=int, default=0, help="another house")
     parser.add_argument(
         "--profile", metavar="NAME", help="one device that fits this profile instead of the house's two"
@@ -118,7 +127,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--pages",
-        type=int,
+        type=_within(int, 0, 65535),
         nargs=3,
         metavar=("METER", "PUMP", "SENSORS"),
         help="ports for the /metrics pages of the original exporter, lg-r290-control and shelly-blu-ht",
@@ -132,6 +141,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--user", metavar="NAME", help="who the Shelly is at the broker")
     parser.add_argument("--password-file", metavar="FILE", help="a file with that user's password")
     return parser.parse_args(arguments)
+
+
+def _within(form: Callable[[str], float], low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            number = form(text)
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"expected {low} to {high}, got {text!r}")
+        return number
+
+    return read
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

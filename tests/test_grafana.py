@@ -27,7 +27,7 @@ METRIC = re.compile(r"\b(?:meter|wago|heatpump|sensor|thermostat|bridge|poller)_
 
 UNITS = {
     "short", "kwatt", "celsius", "kelvin", "pressurebar", "flowlpm", "hertz", "percent", "percentunit", "s", "decbytes",
-    "suffix:kWh", "suffix:W", "suffix:dBm",
+    "suffix:kWh", "suffix:W", "suffix:dBm", "suffix:min",
 }  # fmt: skip
 """Those of Grafana's that we use, as its own list of value formats names them; `suffix:` takes any text."""
 

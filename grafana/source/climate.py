@@ -7,6 +7,7 @@ from grafana.source.panels import (
     BLUE,
     DBM,
     GREEN,
+    MINUTES,
     ORANGE,
     ROOMS,
     SKY,
@@ -27,11 +28,10 @@ OUTDOOR_STEPS = (
 SILENT_S = 300
 
 LONGEST_SILENCE = (
-    "max_over_time((time() - last_over_time(sensor_last_seen_timestamp[1h]))[10m:20s])"
-    " or time() - last_over_time(sensor_last_seen_timestamp[2d])"
+    "(max_over_time((time() - last_over_time(sensor_last_seen_timestamp[1h]))[10m:20s])"
+    " or time() - last_over_time(sensor_last_seen_timestamp[2d])) / 60"
 )
 """Of the last ten minutes, else it swings between two messages; where the last one is older, how old that is."""
-
 
 
 def climate() -> dict[str, Any]:
@@ -89,8 +89,9 @@ def climate() -> dict[str, Any]:
               colors=ROOMS,
               steps=((None, "red"), (-70, "yellow"), (-60, "transparent"))),
         lines("Silence", "How long each sensor was not heard: the longest of 10 minutes.", (16, 31, 8, 7),
-              [Query(LONGEST_SILENCE, "{{sensor_name}}")], unit="s",
-              axis="age", decimals=0, colors=ROOMS, steps=((None, "transparent"), (SILENT_S, "red"))),
+              [Query(LONGEST_SILENCE, "{{sensor_name}}")],
+              unit=MINUTES, axis="silence", decimals=0, span=(0, 6), colors=ROOMS,
+              steps=((None, "transparent"), (SILENT_S / 60, "red"))),
     ]  # fmt: skip
     says = "Rooms, buffer and weather, and how the sensors are."
     return board("heating-climate", "Heating: climate", says, panels, [INDOOR, OUTDOOR, BUFFER])

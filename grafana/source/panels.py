@@ -38,8 +38,8 @@ PLAIN: Steps = ((None, "text"),)
 KWH, WATTS = "suffix:kWh", "suffix:W"
 """Not Grafana's own units: those turn 12345.7 kWh into 12.3 MWh, and 2373 W into 2 kW."""
 
-DBM = "suffix:dBm"
-"""Grafana's own writes dbm."""
+DBM, MINUTES = "suffix:dBm", "suffix:min"
+"""Grafana's own writes dbm, and 1 mins for every second minute."""
 
 ROOMS: Mapping[str, str] = {"temp_outdoor": SKY, "temp_indoor": WHITE, "temp_buffer": ORANGE}
 """The sensors that most houses have, by their usual names; others get what comes next."""

@@ -176,6 +176,21 @@ def test_a_place_to_listen_is_host_and_port(listen, capsys):
     assert "expected HOST:PORT" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--baud", "-1", "expected 0 to 1000000, got '-1'"),
+        ("--speed", "nan", "expected 0.001 to 100000, got 'nan'"),
+        ("--speed", "fast", "expected 0.001 to 100000, got 'fast'"),
+        ("--pages", "70000", "expected 0 to 65535, got '70000'"),
+    ],
+)
+def test_a_number_that_cannot_be_is_one_line(option, value, says, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([option, value, "8000", "8001"] if option == "--pages" else [option, value])
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"argument {option}: {says}")
+
+
 def test_a_taken_port_is_one_line():
     with house_gateway(LiveHouse(start_s=JANUARY, monotonic=Clock())) as gateway:
         listen = f"127.0.0.1:{gateway.address[1]}"
