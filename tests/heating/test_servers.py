@@ -35,6 +35,7 @@ def test_the_embedded_broker_holds_what_the_contract_needs(tmp_path):
     """Retained messages, last will, QoS 1 across a reconnect, an announcement of 200 kB."""
     pytest.importorskip("iotcore", reason="the embedded broker has no wheel for this machine")
     inbox: queue.Queue[Delivery] = queue.Queue()
+    back: queue.Queue[Delivery] = queue.Queue()
     broker = start_broker(tmp_path, any_port(), mosquitto=None)
     settings = MqttSettings(host="127.0.0.1", port=broker.port)
 
@@ -54,11 +55,14 @@ def test_the_embedded_broker_holds_what_the_contract_needs(tmp_path):
             client_id="w",
             clean=True,
             will=Message("t/will", b"offline", retain=True),
+            subscriptions=[("t/info", 0)],
+            on_message=back.put,
             jitter=lambda: 0.0,
         )
         writer.start()
         wait_until(lambda: writer.is_connected)
         writer.publish(Message("t/info", b"x" * 200_000, retain=True))
+        back.get(timeout=5)  # the broker has it
         with reader() as first:
             got = inbox.get(timeout=5)
             assert (got.retained, len(got.payload)) == (True, 200_000)
