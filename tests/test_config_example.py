@@ -62,15 +62,15 @@ def test_containers_override_hosts_and_folders():
     assert bridge.receiver.url == "http://prometheus:9090/api/v1/write"
 
 
-BROKER = {
+CONTAINERS = {
     "HEATING_MQTT__HOST": "mosquitto",
     "HEATING_MQTT__PORT": "1884",
     "HEATING_MQTT__USERNAME": "poller",
     "HEATING_MQTT__PASSWORD_FILE": "/secrets/poller/mqtt",
     "HEATING_POLLER__DATA": "/data",
     "HEATING_BUS__0__CONNECT": "",
+    "HEATING_REMOTE_WRITE__0__URL": "http://prometheus:9090/api/v1/write",
 }
-BRIDGE = BROKER | {"HEATING_REMOTE_WRITE__0__URL": "http://prometheus:9090/api/v1/write"}
 """What compose.yaml sets, whatever the file leaves out."""
 
 METER = '[[bus]]\nname = "a"\nconnect = "tcp://gateway:502"\n[[device]]\nname = "m"\nbus = "a"\nprofile = "wago-879"\n'
@@ -93,10 +93,10 @@ REMOTE_WRITE = '[[remote_write]]\nurl = "http://localhost:9090/api/v1/write"\n'
 )
 def test_what_the_file_leaves_out_is_left_out_in_a_container_too(tmp_path, text, devices, sensors, is_sent):
     (file := tmp_path / "config.toml").write_text(text)
-    poller = read_poller_config(file, BROKER)
+    poller = read_poller_config(file, CONTAINERS)
     assert (len(poller.devices), sum(len(one.sensors) for one in poller.shelly)) == (devices, sensors)
     Poller(poller)  # can be put together
-    bridge = read_bridge_config(file, BRIDGE)
+    bridge = read_bridge_config(file, CONTAINERS)
     assert (bridge.receiver is not None) == is_sent
     if bridge.receiver is not None:
         assert bridge.receiver.url == "http://prometheus:9090/api/v1/write"
@@ -104,5 +104,5 @@ def test_what_the_file_leaves_out_is_left_out_in_a_container_too(tmp_path, text,
 
 def test_the_environment_of_this_test_is_that_of_the_containers():
     compose = (EXAMPLE.parent / "compose.yaml").read_text()
-    for name, value in BRIDGE.items():
+    for name, value in CONTAINERS.items():
         assert re.search(rf'^ +{name}: "?({re.escape(value)}|\$.*)"?$', compose, re.MULTILINE), name
