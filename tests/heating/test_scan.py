@@ -181,7 +181,7 @@ class Screen:
 
 def test_progress_is_one_line_that_is_gone_at_the_end():
     screen = Screen(is_terminal=True)
-    with Progress(screen, monotonic=iter([0.0, 5.0, 10.0]).__next__) as progress:
+    with Progress(screen, monotonic=iter([0.0, 5.0, 10.0, 10.0]).__next__) as progress:
         progress.show(3, 4, "unit 1")
         progress.show(-1, -1, "unit 1: profile 1 of 2")
     assert screen.written.split("\r\x1b[K") == [
