@@ -13,7 +13,7 @@ from readings.reading import Kind, is_field_name
 from readings.settings import describe
 from readings.vocabulary import VOCABULARY, Quantity
 
-_OWN_QUANTITY = ("unit", "kind", "description", "short", "decimals")
+OWN_QUANTITY = ("unit", "kind", "description", "short", "decimals")
 """What a field says only of a quantity that the vocabulary lacks."""
 
 _NUMBER = re.compile(r"0|-?[1-9][0-9]*")
@@ -217,7 +217,7 @@ def _quantity(name: str, table: PointTable, kind: Kind) -> Quantity:
             table.kind or "measurement",
             table.decimals or 0,
         )
-    for key in _OWN_QUANTITY:
+    for key in OWN_QUANTITY:
         if getattr(table, key) is not None:
             raise ProfileError(f"{name}.{key}: comes from the vocabulary of a {kind}; expected none here")
     return known

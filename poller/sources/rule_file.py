@@ -10,7 +10,7 @@ import msgspec
 from poller.errors import PatternError, ProfileError
 from poller.points import Field
 from poller.profile import Profile, ProfileTable, load_profile
-from poller.profile_file import PointTable, make_field
+from poller.profile_file import OWN_QUANTITY, PointTable, make_field
 from poller.sources.patterns import Path, TopicPattern, parts_of
 from poller.sources.rule_tables import FieldRuleTable, RuleTable, TimeTable
 from poller.sources.rules import FieldRule, Rule
@@ -118,14 +118,17 @@ def _field(name: str, table: FieldRuleTable, profile: Profile, key: str) -> Fiel
         if one.name != "unit" and (value := getattr(table, one.name, None))
     }
     known = profile.fields.get(name)
-    if known is not None:
+    if known is None:
+        # An empty unit is one too: that of a number without any.
+        quantity = {"unit": table.unit}
+    else:
+        quantity = {one: getattr(known.quantity, one) for one in OWN_QUANTITY}
         kept = {
             one: getattr(known.rules, one) for one in ("range", "resolution", "jump", "low", "max_power_kw")
         }
         given = {one: value for one, value in kept.items() if value} | {"words": dict(known.words)} | given
-    elif name not in VOCABULARY[profile.kind]:
-        # An empty unit is one too: that of a number without any.
-        given["unit"] = table.unit
+    if name not in VOCABULARY[profile.kind]:
+        given = quantity | given
     form = ProfileTable(
         title="",
         kind=profile.kind,

@@ -538,6 +538,20 @@ def test_a_quantity_that_the_vocabulary_has_not_is_described_in_the_rule():
     assert made.fields["pressure_hpa"].field.rules.range == (800, 1200)
 
 
+def test_a_quantity_of_the_profile_s_own_needs_no_second_description(tmp_path):
+    (tmp_path / "weather.toml").write_text(
+        'title = "Weather"\nkind = "sensor"\nmanufacturer = "own"\nmodel = "own"\nsources = ["own"]\n'
+        'transport = "messages"\n[fields]\n'
+        'pressure_hpa = { unit = "hPa", description = "Air pressure", decimals = 1, range = [800, 1200] }\n'
+    )
+    text = 'name = "w"\nkind = "sensor"\nprofile = "weather"\ntopic = "w/{device}"\n[fields]\n'
+    table = tomllib.loads(text + 'pressure_hpa = { path = "p", unit = "Pa", factor = 0.01 }')
+    made = read_rule(msgspec.convert(table, RuleTable), "rule[0]", tmp_path).fields["pressure_hpa"]
+    assert (made.field.quantity.unit, made.field.quantity.description) == ("hPa", "Air pressure")
+    assert made.field.quantity.decimals == 1
+    assert made.conversion.convert(101320) == 1013.2
+
+
 def test_what_is_believable_is_the_profiles_unless_the_rule_says_otherwise():
     made = make(CLIMATE.replace('= "temperature"', '= { path = "t", range = [15, 30], jump = 2 }'))
     temperature, humidity = (
