@@ -19,7 +19,11 @@ FULL_PROBE_EVERY = 10
 """...but every so many times it has its full timeout."""
 
 REPEAT_S = 1.0
-"""After what time an unanswered poll is repeated within its slot, where that is worth it."""
+"""After what time an unanswered poll is repeated within its slot, where that is worth it..."""
+
+UNKNOWN_REPEAT_S = 2.5
+"""...and one of a keep-alive device that was never heard. It may be off for the summer: another device's request,
+which as a rule waits a second or on RTU two for its answer, has room before it."""
 
 REFUSALS = 2
 """So often a device refuses an address before that is believed: once may be a gateway's mistake."""
@@ -293,7 +297,8 @@ class Seat:
         if (run.is_unreachable and not is_read) or (
             self.is_keep_alive and not self.is_silent and not run.is_answered
         ):
-            self._repeat_at = now + REPEAT_S
+            is_unknown = not run.is_unreachable and self._heard_at == self._start
+            self._repeat_at = now + (UNKNOWN_REPEAT_S if is_unknown else REPEAT_S)
         return Finished(self.plan, run.due, now, tuple(run.outcomes.values()), tuple(run.texts))
 
     def _tells_apart(self, block: RegisterBlock) -> bool:

@@ -282,8 +282,24 @@ def test_a_heat_pump_that_is_switched_off_is_probed_like_any_other():
     """But not before its gap is past saving."""
     pump = plan(PUMP, interval_s=10, keep_alive=True)
     play = Play(Timetable([pump], 0.0, is_rtu=True), silent(PUMP, waits=2)).until(65.0)
-    assert play.times(PUMP) == [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 30, 40, 50, 60]
-    assert [job.timeout_s for _, job in play.sent][-5:] == [1, 0.4, 0.4, 0.4, 0.4]
+    assert play.times(PUMP) == [0, 2, 6.5, 8.5, 10.5, 12.5, 17, 19, 21, 30, 40, 50, 60]
+    assert [job.timeout_s for _, job in play.sent][-6:] == [1, 0.4, 0.4, 0.4, 0.4, 0.4]
+
+
+def test_a_heat_pump_that_is_off_from_the_start_does_not_hold_up_the_others():
+    """In summer, after every start of the poller, the meter had no reading for 24 s."""
+    pump = plan(PUMP, interval_s=10, keep_alive=True)
+    play = Play(Timetable([pump, plan(METER)], 0.0, is_rtu=True), silent(PUMP, waits=2)).until(25.0)
+    assert play.times(METER) == [4]
+
+
+def test_a_heat_pump_that_was_heard_is_asked_again_at_once_when_it_ceases_to_answer():
+    pump = plan(PUMP, interval_s=10, keep_alive=True)
+    play = Play(
+        Timetable([pump], 0.0, is_rtu=True),
+        lambda job, now: (FailureReason.TIMEOUT, 2 * job.timeout_s) if now > 5 else (None, FAST),
+    ).until(45.0)
+    assert play.times(PUMP) == [0, 10, 12, 15, 17, 20, 22, 30, 40]
 
 
 def test_a_gateway_that_takes_connections_and_ends_them_at_once_does_not_make_the_heat_pump_down():
