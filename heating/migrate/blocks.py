@@ -114,9 +114,8 @@ class Blocks:
         with text.open("w", encoding="utf-8") as file:
             for name, labels, points in series:
                 head = f"{name}{{{','.join(f'{key}={json.dumps(value, ensure_ascii=False)}' for key, value in labels.items())}}}"
-                # promtool cuts off what is less than a millisecond, and a float may be a little less than it should.
                 file.writelines(
-                    f"{head} {value!r} {time_ms // 1000}.{time_ms % 1000:03d}2\n" for time_ms, value in points
+                    f"{head} {value!r} {time_ms // 1000}.{time_ms % 1000:03d}\n" for time_ms, value in points
                 )
                 written += len(points)
             file.write("# EOF\n")

@@ -55,6 +55,10 @@ NEW_AFTER = HOUR + 1
         ([100, 100.01, 100.02, 99.9, 100.03], 100.04, [100, 100.01, 100.02, None, 100.03]),
         # It stands until a restart; what was used meanwhile is in the count.
         ([*rising(100, 3), *[65535] * 50, *rising(100.2, 3)], 100.23, [*rising(100, 3), *[None] * 50, *rising(100.2, 3)]),
+        # Wrong for less than an hour, and rising: a fall is doubted as long.
+        ([*rising(100, 3), *rising(3, 9), *rising(100.1, 3)], 100.13, [*rising(100, 3), *[None] * 9, *rising(100.1, 3)]),
+        # What rises is a meter, also where the first one comes back.
+        ([*rising(100, 3), *rising(500, 5), *rising(100.1, 3)], 100.13, [100.04, 100.05, 100.06, 100.06, 100.07, 100.08, 100.09, 100.1, *rising(100.1, 3)]),
         # Two of them, one after the other.
         ([*rising(100, 3), *[700] * 9, *[800] * 9, *rising(100.2, 3)], 100.23, [*rising(100, 3), *[None] * 18, *rising(100.2, 3)]),
         # It stands still to the end: this system knows better.

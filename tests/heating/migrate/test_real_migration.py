@@ -15,7 +15,7 @@ import pytest
 
 from heating.migrate.blocks import FOLDER
 from tests.conftest import Server, needs, wait_until
-from tests.heating.migrate.original import ENERGY, OriginalHouse, Past
+from tests.heating.migrate.original import ENERGY, SCRAPED, OriginalHouse, Past, sample
 from tests.heating.report.simple_house import berlin_midnight_s, days, fill, power_kw, utc
 from tests.heating.report.test_real_report import ZONE, is_ready, serve
 from tests.history import send
@@ -288,3 +288,25 @@ def test_a_run_that_is_killed_changes_nothing_and_the_next_one_does_all(tmp_path
         )
     finally:
         made.server.stop()
+
+
+def test_what_is_in_the_memory_of_prometheus_waits(tmp_path: Path):
+    """A block that reaches into it would make Prometheus forget the rest at its next start."""
+    past = Past(changed_s=utc("2026-03-06T00:00"), end_s=utc("2026-03-06T00:20"))
+    house = OriginalHouse(past)
+    made = Migrated(house, serve(tmp_path), tmp_path, ())
+    try:
+        scraped = [
+            sample("wago_power_total_kw", SCRAPED, power_kw(at_s), at_s)
+            for at_s in range(past.start_s, past.changed_s, past.step_s)
+        ]
+        send(made.server.port, [*scraped, *house.samples()])
+        refused = made.apply()
+    finally:
+        made.server.stop()
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "Prometheus has the time from 2026-03-05 22:00 UTC on in its memory still: "
+        "try again 4 hours after 2026-03-05 23:58 UTC\n",
+    )
+    assert not (made.data / FOLDER).exists()

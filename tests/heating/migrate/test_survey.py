@@ -121,6 +121,8 @@ def test_sensors_go_on_by_their_own_labels_and_only_where_it_is_wanted():
         'sensor_* of "temp_indoor"',
     ]
     assert found.families[1].labels == INDOOR
+    (theirs,) = held.stored(found.families[1].old, START_MS, NOW_MS)
+    assert theirs.labels["job"] == "temperature-sensors"
     assert found.notes == [
         "wago_*: nothing goes on with it here, the bridge has written no wago_*",
         "sensor_* of temp_cellar: nothing goes on with it here, the bridge has written no sensor_* with its labels",
@@ -131,8 +133,8 @@ def test_sensors_go_on_by_their_own_labels_and_only_where_it_is_wanted():
 def test_the_first_sample_is_found_to_the_millisecond(at_ms):
     held = Held(
         [
+            series("up", {"a": "b"}, at_ms + 1, NOW_MS + 1),
             Stored({"__name__": "up"}, [(at_ms, 1.0), (NOW_MS, 1.0)]),
-            series("up", {"a": "b"}, NOW_MS, NOW_MS + 1),
         ]
     )
     first = find_first(held, '{__name__=~"up"}', NOW_MS)
@@ -147,12 +149,12 @@ def looked_at(*parts: Stored, instance: str | None = None) -> Looked | None:
 
 
 def test_a_program_that_got_another_name_is_one_and_two_at_a_time_are_not():
-    moved_ms = START_MS + 5 * 86_400_000
+    moved_ms = START_MS + 5 * 86_400_000 + HOUR_MS
     there = WAGO | {"instance": "elsewhere:9100"}
     rest = (new("meter_power_total_kw", {"device": "wp"}),)
     looked = looked_at(
-        series("wago_power_total_kw", WAGO, START_MS, moved_ms),
         series("wago_power_total_kw", there, moved_ms, CHANGED_MS),
+        series("wago_power_total_kw", WAGO, START_MS, moved_ms),
         *rest,
     )
     assert looked is not None

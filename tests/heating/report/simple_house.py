@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from poller.energy import Count, judge_count
+from poller.filters import Accepted
+from poller.points import Rules
+
 MINUTE_S = 60
 WATER_KW = 4.186 / 60
 SPREAD_K = 5.0
@@ -21,6 +25,8 @@ def utc(text: str) -> int:
 
 
 BERLIN_CHANGES = [
+    ("2023-10-29T01:00", 1),
+    ("2024-03-31T01:00", 2),
     ("2024-10-27T01:00", 1),
     ("2025-03-30T01:00", 2),
     ("2025-10-26T01:00", 1),
@@ -65,12 +71,29 @@ class Outage:
     to_s: int
 
 
+@dataclass(frozen=True)
+class NewMeter:
+    """A meter that is put in at a time, and what it had counted elsewhere, kWh."""
+
+    at_s: int
+    serial: str
+    begins_at: float
+
+
+METER = Rules("energy", range=(0, 9999999), resolution=0.01, max_power_kw=45)
+
+
 @dataclass
 class SimpleHouse:
-    """A house over spans of time; the count goes on from one to the next."""
+    """A house over spans of time; the count goes on from one to the next.
+
+    Where meters are replaced, what is stored is what the poller's filter makes of
+    their registers; what is true are the `counts` all the same.
+    """
 
     spans: Sequence[tuple[int, int]]
     outages: Sequence[Outage] = ()
+    meters: Sequence[NewMeter] = ()
     step_s: int = MINUTE_S
 
     def __post_init__(self) -> None:
@@ -80,6 +103,22 @@ class SimpleHouse:
             for at_s in range(start_s, end_s + 1, self.step_s):
                 self.counts[at_s] = count
                 count += power_kw(at_s + self.step_s / 2) * self.step_s / 3600
+        self.published = dict(self._publish()) if self.meters else self.counts
+
+    def _publish(self) -> Iterator[tuple[int, float]]:
+        waiting, filtered, serial, offset = list(self.meters), Count(), "1", 0.0
+        for at_s, count in self.counts.items():
+            if waiting and at_s >= waiting[0].at_s:
+                new = waiting.pop(0)
+                serial, offset = new.serial, new.begins_at - count
+            if not self.is_out(at_s):
+                register = round(count + offset, 2)
+                verdict, filtered = judge_count(METER, filtered, register, at_s, serial)
+                if isinstance(verdict, Accepted):
+                    yield at_s, verdict.value
+
+    def is_out(self, at_s: int) -> bool:
+        return any(one.from_s <= at_s < one.to_s for one in self.outages)
 
     def day_kwh(self, day: str) -> float:
         """What is true."""
@@ -99,7 +138,7 @@ class SimpleHouse:
     def lines(self) -> Iterator[str]:
         """OpenMetrics, as promtool takes it."""
         for name, labels, value in (
-            ("meter_energy_total_kwh", 'device="meter"', self.counts.__getitem__),
+            ("meter_energy_total_kwh", 'device="meter"', self.published.get),
             ("sensor_temperature_celsius", 'sensor_name="temp_outdoor"', outdoor_celsius),
             ("heatpump_temperature_delta_celsius", 'device="heatpump"', lambda _: SPREAD_K),
             (
@@ -110,8 +149,8 @@ class SimpleHouse:
         ):
             yield f"# TYPE {name} gauge"
             for at_s in self.counts:
-                if not any(one.from_s <= at_s < one.to_s for one in self.outages):
-                    yield f"{name}{{{labels}}} {value(at_s):.6f} {at_s}"
+                if not self.is_out(at_s) and (number := value(at_s)) is not None:
+                    yield f"{name}{{{labels}}} {number:.6f} {at_s}"
         yield "# EOF"
 
 
