@@ -1,7 +1,8 @@
-"""A source that asks a function: its reports take the same way as polls do."""
+"""What a source reports by itself takes the same way as polls do."""
 
 import queue
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from poller.device import Device
 from poller.journal import Journal
 from poller.profile import load_profile
 from poller.run import Poller
-from poller.sources.sampled import Sampled
 from readings.errors import SettingsError
 from readings.reading import DeviceKey, DeviceState, Kind
 from readings.settings import MqttSettings
@@ -20,7 +20,6 @@ from tests.conftest import free_port, wait_until
 
 PROFILE = load_profile("shelly-blu-ht")
 HALL = Device(DeviceKey(Kind.SENSOR, "hall"), "Hall", PROFILE, PROFILE.fields, interval_s=450)
-ATTIC = Device(DeviceKey(Kind.SENSOR, "attic"), "Attic", PROFILE, PROFILE.fields, interval_s=450)
 
 
 def report(celsius: float) -> Report:
@@ -28,32 +27,18 @@ def report(celsius: float) -> Report:
 
 
 @dataclass
-class FakeWait:
-    """Rests not at all, and says stop after so many times."""
+class Sampled:
+    """Reports what a function gives, fifty times a second; a device that is not in it is silent."""
 
-    times: int
-    rested: list[float] = field(default_factory=list)
+    devices: Sequence[Device]
+    sample: Callable[[], Mapping[DeviceKey, Report]] = dict
 
-    def __call__(self, seconds: float) -> bool:
-        self.rested.append(seconds)
-        return len(self.rested) >= self.times
-
-
-def test_it_reports_at_once_and_then_at_every_interval():
-    temperatures = iter([20.0, 20.5, 21.0])
-    heard = []
-    wait = FakeWait(times=3)
-    source = Sampled([HALL], lambda: {HALL.key: report(next(temperatures))}, every_s=60)
-    source.run(lambda device, one: heard.append((device, one)), wait)
-    assert heard == [(HALL, report(20.0)), (HALL, report(20.5)), (HALL, report(21.0))]
-    assert wait.rested == [60, 60, 60]
-
-
-def test_a_device_that_the_function_leaves_out_is_silent():
-    heard = []
-    source = Sampled([HALL, ATTIC], lambda: {ATTIC.key: report(4.0)}, every_s=60)
-    source.run(lambda device, one: heard.append(device), FakeWait(times=1))
-    assert heard == [ATTIC]
+    def run(self, emit: Callable[[Device, Report], None], wait: Callable[[float], bool]) -> None:
+        while not wait(0.02):
+            reports = self.sample()
+            for device in self.devices:
+                if device.key in reports:
+                    emit(device, reports[device.key])
 
 
 @pytest.fixture
@@ -94,7 +79,7 @@ def run(
     def sample() -> dict[DeviceKey, Report]:
         return {} if reports.empty() else {device.key: reports.get()}
 
-    poller = Poller(settings, sources=[Sampled([device], sample, every_s=0.02)], trust_at_once=True)
+    poller = Poller(settings, sources=[Sampled([device], sample)], trust_at_once=True)
     poller.start()
     wait_until(lambda: poller.tally.value("poller_states_journaled_total", device=device.key.name) >= states)
     poller.stop()
@@ -137,6 +122,6 @@ def test_an_impossible_time_of_a_source_is_replaced_and_counted(settings, report
 
 
 def test_two_sources_of_one_series_are_refused(settings):
-    sources = [Sampled([HALL], dict, every_s=60), Sampled([HALL], dict, every_s=60)]
+    sources = [Sampled([HALL]), Sampled([HALL])]
     with pytest.raises(SettingsError, match="sensor/hall"):
         Poller(settings, sources=sources)
