@@ -699,6 +699,21 @@ class Trouble(Enum):
     DIES_AFTER = auto()  # taken
 
 
+class Request:
+    """One that the receiver has looked at, and what the bridge may know of its outcome."""
+
+    def __init__(self, body: bytes, samples: Sequence[Sample], database: ModelDatabase) -> None:
+        self.body = body
+        self.samples = {(one.series, one.timestamp_ms) for one in samples}
+        self.has_answer = False
+        self._database, self._commits = database, database.commits
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the bridge has written something down since."""
+        return self._database.commits > self._commits
+
+
 class Receiver:
     """Prometheus with an out-of-order window, and with more to say about what it gets."""
 
@@ -712,8 +727,9 @@ class Receiver:
         self.poison: set[float] = set()
         self.series: dict[Series, dict[int, float]] = {}
         self.recent: list[tuple[float, Sequence[Sample]]] = []
-        self.last: tuple[bytes, ModelDatabase, int] | None = None
+        self.last: Request | None = None
         self.is_known = True
+        self.doubtful: set[tuple[Series, int]] = set()
         self.busy_until: tuple[object, float] = (None, 0.0)
         self.has_failed_at_samples = False
         self.failing_since_s: float | None = None
@@ -753,6 +769,8 @@ class Receiver:
             self.busy_until = (self.world.bridge.stepper, self.world.now_s + 7.0)
             return RetryAfter("429", seconds=7.0)
         if len(samples) > self.most:
+            if self.last is not None and not self.last.is_settled:
+                self.last.has_answer = False  # nobody heard it
             return TooLarge("413")
         self._look(body, samples)
         self.is_up = trouble not in {Trouble.DIES, Trouble.DIES_AFTER}
@@ -762,7 +780,7 @@ class Receiver:
         if trouble in {Trouble.ANSWER_IS_LOST, Trouble.DIES_AFTER}:
             return self._fail()
         if not isinstance(outcome, RetryAfter):
-            self.failing_since_s = None
+            self.last.has_answer, self.failing_since_s = True, None
         return outcome
 
     def _fail(self) -> Outcome:
@@ -791,11 +809,15 @@ class Receiver:
     def _look(self, body: bytes, samples: Sequence[Sample]) -> None:
         """Whether this request may come after the last one, and at all."""
         database = self.world.bridge.database
-        is_same = self.last is not None and self.last[0] == body
-        was_settled = self.last is None or self.last[1].commits > self.last[2]
+        is_same = self.last is not None and self.last.body == body
+        was_settled = self.last is None or self.last.is_settled
+        if self.last is not None and was_settled and self.last.has_answer:
+            self.doubtful -= self.last.samples
+        elif self.last is not None:
+            self.doubtful |= self.last.samples
         if not (self.is_known or was_settled or is_same or self.has_failed_at_samples):
             raise BrokenPromiseError("a request whose outcome was unknown was followed by another one")
-        self.last, self.is_known = (body, database, database.commits), False
+        self.last, self.is_known = Request(body, samples, database), False
         newest = {series: max(values) for series, values in self.series.items()}
         lanes = set()
         within: set[tuple[Series, int]] = set()
@@ -807,7 +829,8 @@ class Receiver:
             if (one.series, one.timestamp_ms) in within:
                 raise BrokenPromiseError(f"{one} stands in one request twice")
             within.add((one.series, one.timestamp_ms))
-            if is_repeat and not (is_same or self.world.was_cut or self.has_failed_at_samples):
+            is_doubtful = (one.series, one.timestamp_ms) in self.doubtful
+            if is_repeat and not (is_same or is_doubtful or self.world.was_cut):
                 raise BrokenPromiseError(f"{one} comes again for no reason")
             if one.timestamp_ms > self.world.now_ms + 60_000:
                 raise BrokenPromiseError(f"{one} lies ahead of the receiver's clock")
@@ -831,6 +854,7 @@ class Receiver:
         """A power cut takes what was not on the disk yet."""
         self.world.was_cut = True
         self.last, self.is_known = None, True
+        self.doubtful.clear()
         for at, samples in self.recent:
             if self.world.now_s - at < UNFLUSHED_S:
                 for one in samples:
@@ -944,7 +968,7 @@ class World:
         self.receiver.troubles.clear()
         self.receiver.most = 2000
         self.start()
-        for seconds, rounds in ((1, 20), (10, 80), (300, 30)):
+        for seconds, rounds in ((1, 5), (10, 80), (300, 30)):
             for _ in range(rounds):
                 if self.receiver.poison:
                     # Only what passes beside it tells a guilty sample from a receiver that is ill.
