@@ -14,7 +14,7 @@ from heating.migrate.look import Looked, look
 from heating.migrate.sieve import Points
 from heating.migrate.survey import Choice, survey
 from heating.migrate.windows import windows
-from heating.migrate.words import describe, moment, needed_bytes
+from heating.migrate.words import describe, invite, moment, needed_bytes
 from heating.progress import Progress
 from heating.report.prometheus import Prometheus
 from heating.report.settings import read_settings
@@ -57,26 +57,26 @@ def _migrate(options: argparse.Namespace) -> int:
         raise CommandError("--data: expected the folder of Prometheus, its --storage.tsdb.path")
     blocks = None if options.data is None else Blocks(options.data, options.promtool)
     settings = read_settings(options.config, os.environ, prometheus=options.prometheus)
-    with Prometheus(settings.server) as prometheus, Progress() as progress:
-        if options.undo and blocks is not None:
-            return _undo(prometheus, blocks)
-        if options.apply and blocks is not None and blocks.is_complete():
-            print("An earlier run made its blocks and was interrupted:")
-            return _put(blocks)
-        found, began = _look(prometheus, options, progress), time.monotonic()
-        if not found:
-            print("Nothing is left to make.")
+    try:
+        with Prometheus(settings.server) as prometheus, Progress() as progress:
+            if options.undo and blocks is not None:
+                return _undo(prometheus, blocks)
+            if options.apply and blocks is not None and blocks.is_complete():
+                print("An earlier run made its blocks and was interrupted:")
+                return _put(blocks)
+            began = time.monotonic()
+            found = _look(prometheus, options, progress)
+            if not found:
+                print("Nothing is left to make.")
+                return 0
+            _check_earlier(blocks, found)
+            if options.apply and blocks is not None:
+                _make_all(prometheus, blocks, found, progress)
+                return _put(blocks)
+            print(invite(time.monotonic() - began, is_joined=options.join, has_data=blocks is not None))
             return 0
-        _check_earlier(blocks, found)
-        if not options.apply or blocks is None:
-            print(f"Nothing was written. --apply{' --data FOLDER' if blocks is None else ''} does it.")
-            return 0
-        _check_memory(prometheus, max(one.last_ms for one in found))
-        blocks.check(needed_bytes(sum(one.made for one in found)))
-        blocks.begin()
-        blocks.complete(_make(prometheus, blocks, found, progress))
-    print(f"made in {time.monotonic() - began:.0f} s")
-    return _put(blocks)
+    except OSError as error:
+        raise CommandError(f"{error.filename or options.data}: {error.strerror}") from error
 
 
 def _look(prometheus: Prometheus, options: argparse.Namespace, progress: Progress) -> Sequence[Looked]:
@@ -122,8 +122,17 @@ def _check_earlier(blocks: Blocks | None, found: Sequence[Looked]) -> None:
             )
 
 
+def _make_all(prometheus: Prometheus, blocks: Blocks, found: Sequence[Looked], progress: Progress) -> None:
+    """Make every block, beside Prometheus' own."""
+    _check_memory(prometheus, max(one.last_ms for one in found))
+    blocks.check(needed_bytes(sum(one.made for one in found)))
+    blocks.begin()
+    blocks.complete(_make(prometheus, blocks, found, progress))
+    progress.clear()
+
+
 def _make(prometheus: Prometheus, blocks: Blocks, found: Sequence[Looked], progress: Progress) -> list[Made]:
-    """Make every block; gives what they hold."""
+    """Make them, window by window; gives what they hold."""
     sieves = [one.sieve() for one in found]
     spans: list[list[int]] = [[] for _ in found]
     pieces = list(windows(min(one.first_ms for one in found), max(one.family.until_ms for one in found)))

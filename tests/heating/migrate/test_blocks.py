@@ -2,6 +2,7 @@
 
 import pytest
 
+from heating.__main__ import main
 from heating.errors import CommandError
 from heating.migrate.blocks import FOLDER, Blocks, Made
 from tests.conftest import needs
@@ -19,6 +20,13 @@ def data(tmp_path):
 def test_a_folder_that_is_not_prometheus_is_said(tmp_path):
     with pytest.raises(CommandError, match=r"is no folder of Prometheus: expected its --storage.tsdb.path"):
         Blocks(tmp_path, "promtool").check(0)
+
+
+def test_what_the_disk_refuses_is_one_line(data, capsys):
+    (there := data / FOLDER / "under-way" / "complete.json").mkdir(parents=True)
+    command = ["migrate", "--apply", "--prometheus", "http://127.0.0.1:1", "--data", str(data)]
+    assert main([*command, "--config", str(data / "none.toml")]) == 1
+    assert capsys.readouterr().err == f"{there}: Is a directory\n"
 
 
 def test_a_full_disk_is_said(data):

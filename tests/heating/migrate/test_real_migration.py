@@ -1,6 +1,7 @@
 """A Prometheus that the original filled, before and after: real blocks, real queries, the command as a process."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -82,15 +83,17 @@ def original(folder: Path, past: Past) -> Migrated:
 @pytest.fixture(scope="module")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migrated]:
     made = original(tmp_path_factory.mktemp("original"), Past())
-    looked = made.migrate("--data", str(made.data))
-    assert looked.returncode == 0, looked.stderr
-    made.looked, made.after_looking = looked.stdout, made.entries()
-    applied = made.apply()
-    assert applied.returncode == 0, applied.stderr
-    made.applied = applied.stdout
-    made.restart()
-    yield made
-    made.server.stop()
+    try:
+        looked = made.migrate("--data", str(made.data))
+        assert looked.returncode == 0, looked.stderr
+        made.looked, made.after_looking = looked.stdout, made.entries()
+        applied = made.apply()
+        assert applied.returncode == 0, applied.stderr
+        made.applied = applied.stdout
+        made.restart()
+        yield made
+    finally:
+        made.server.stop()
 
 
 def hourly(port: int, expression: str, start_s: int, end_s: int) -> dict[int, float]:
@@ -112,7 +115,10 @@ def test_looking_says_what_is_there_and_writes_nothing(migrated: Migrated):
     ]
     assert "  leaves out 89: 1 not_a_number, 2 range, 2 resolution, 60 rise, 24 unread" in said
     assert any("energy_total_kwh: another meter from 2026-03-10 12:02 UTC on" in line for line in said)
-    assert said[-1] == "Nothing was written. --apply does it."
+    assert said[-2].startswith("Nothing was written. --apply does it, in about ")
+    assert said[-1] == (
+        "wago_*, heatpump_*, sensor_*, thermostat_* stay as they are: --join makes those, too, with the labels of today."
+    )
     assert "48,211 samples in 7 blocks" in migrated.applied
 
 
@@ -283,6 +289,15 @@ def test_a_run_that_is_killed_changes_nothing_and_the_next_one_does_all(tmp_path
         assert early.returncode == 1
         assert "was made already, and Prometheus does not show it" in early.stderr
         made.restart()
+        page = (Path(__file__).parents[3] / "docs" / "migration.md").read_text(encoding="utf-8")
+        (url,) = re.findall(r"'http://localhost:9090(\S*delete_series\S*)'", page)
+        path, _, words = url.partition("?")
+        name, _, value = words.partition("=")
+        deleted = urllib.request.Request(
+            f"http://127.0.0.1:{made.server.port}{path}?{name}={urllib.parse.quote(value)}", method="POST"
+        )
+        assert urllib.request.urlopen(deleted, timeout=30).status == 204
+        assert query(made.server.port, '{job!=""}', SHORT.changed_s - 60) == []
         assert made.count(SHORT.changed_s) - made.count(SHORT.replaced_s + SHORT.step_s) == pytest.approx(
             made.house.kwh(SHORT.replaced_s, SHORT.changed_s), abs=HIGHEST_KW * SHORT.new_step_s / 3600
         )

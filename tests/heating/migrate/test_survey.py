@@ -123,6 +123,8 @@ def test_sensors_go_on_by_their_own_labels_and_only_where_it_is_wanted():
     assert found.families[1].labels == INDOOR
     (theirs,) = held.stored(found.families[1].old, START_MS, NOW_MS)
     assert theirs.labels["job"] == "temperature-sensors"
+    (ours,) = held.stored(found.families[1].made, START_MS, NOW_MS)
+    assert "job" not in ours.labels
     assert found.notes == [
         "wago_*: nothing goes on with it here, the bridge has written no wago_*",
         "sensor_* of temp_cellar: nothing goes on with it here, the bridge has written no sensor_* with its labels",
@@ -181,7 +183,7 @@ def test_what_is_found_is_said():
         'meter_* of "wp" from wago_*',
         "  there      2026-04-28 20:26 UTC to 2026-05-18 19:26 UTC, 960 samples",
         '  goes on    2026-05-18 20:26 UTC, as meter_*{device="wp", site="home"}',
-        "  makes      960 samples, about 0.0 MB",
+        "  makes      960 samples, about 0.0 MB of disk",
     ]
 
 
