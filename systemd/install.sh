@@ -1,9 +1,11 @@
 #!/bin/sh
-# Installs poller and bridge as services of this machine, or a newer version over an older one: make install-service.
+# Installs poller, bridge and a backup every night as services of this machine, or a newer version over an older one:
+# make install-service.
 #   /opt/heating              the programs and their virtual environment
 #   /etc/heating/config.toml  the configuration, made from the example if it is not there
 #   /etc/heating/secrets      the passwords, made if they are not there
 #   /var/lib/heating          journal and store
+#   /var/backups/heating      a backup every night
 set -eu
 cd "$(dirname "$0")/.."
 say() { echo "install-service: $*"; }
@@ -26,7 +28,14 @@ rm -rf /opt/heating/app.old
 [ ! -e /opt/heating/app ] || mv /opt/heating/app /opt/heating/app.old
 mv /opt/heating/app.new /opt/heating/app
 rm -rf /opt/heating/app.old
-printf '#!/bin/sh\nPYTHONPATH=/opt/heating/app exec /opt/heating/venv/bin/python -m heating "$@"\n' >/usr/local/bin/heating
+cat >/usr/local/bin/heating <<'END'
+#!/bin/sh
+# Where the services have their data, which their units say and no configuration file.
+case "$*" in *--config?/etc/heating/config.toml*)
+    export HEATING_POLLER__DATA=/var/lib/heating/poller HEATING_BRIDGE__DATA=/var/lib/heating/bridge ;;
+esac
+PYTHONPATH=/opt/heating/app exec /opt/heating/venv/bin/python -m heating "$@"
+END
 chmod 755 /usr/local/bin/heating
 
 # --- configuration and passwords ---
@@ -42,7 +51,7 @@ for program in poller bridge; do
     install -d -m 750 -g heating "/etc/heating/secrets/$program"
 done
 
-install -m 644 systemd/heating-poller.service systemd/heating-bridge.service /etc/systemd/system/
+install -m 644 systemd/heating-*.service systemd/heating-backup.timer /etc/systemd/system/
 
 # --- the broker: Debian's, unless somebody has set it up already ---
 others=$(find /etc/mosquitto/conf.d -name '*.conf' ! -name heating.conf 2>/dev/null || true)
@@ -60,6 +69,23 @@ else
     done
 fi
 
+# --- the backup: what there is on this machine, written down where a person can change it ---
+install -d -m 700 /var/backups/heating
+if ! grep -q '^\[backup\]' /etc/heating/config.toml; then
+    {
+        printf '\n# Every night, by heating-backup.timer (docs/backup.md).\n[backup]\n'
+        echo 'folder = "/var/backups/heating"'
+        echo 'secrets = "/etc/heating/secrets/all"'
+        [ ! -e /etc/mosquitto/conf.d/heating.conf ] || echo 'mosquitto = "/var/lib/mosquitto/mosquitto.db"'
+        ! grep -qs web.enable-admin-api /etc/default/prometheus \
+            || echo 'prometheus_data = "/var/lib/prometheus/metrics2"'
+    } >>/etc/heating/config.toml
+    say "a backup goes to /var/backups/heating every night, as [backup] in /etc/heating/config.toml says"
+fi
+if command -v prometheus >/dev/null && ! grep -q '^prometheus_data' /etc/heating/config.toml; then
+    say "Prometheus is not in the backups: docs/backup.md says what it needs"
+fi
+
 if [ ! -d /run/systemd/system ]; then
     say "systemd does not run here: everything is installed, nothing is started"
     exit 0
@@ -67,6 +93,7 @@ fi
 systemctl daemon-reload
 [ ! -e /etc/mosquitto/conf.d/heating.conf ] || systemctl restart mosquitto
 systemctl enable --quiet heating-poller heating-bridge
+systemctl enable --quiet --now heating-backup.timer
 # The poller alone first, so that a heat pump is without it for seconds.
 systemctl restart heating-poller
 systemctl restart heating-bridge

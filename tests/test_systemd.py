@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from heating.backup.settings import read_settings
+from heating.backup.table import BackupTable
 from readings.service_manager import ALIVE, READY, STOPPING, ServiceManager
 from tests.conftest import free_port, needs, wait_until
 
@@ -44,6 +46,45 @@ def test_what_it_may_do_is_little(unit: Path):
         check=False,
     )
     assert outcome.returncode == 0, outcome.stdout
+
+
+def test_systemd_finds_nothing_wrong_with_the_night(tmp_path: Path):
+    for name in ("heating-backup.timer", "heating-backup.service"):
+        text = (ROOT / "systemd" / name).read_text()
+        (tmp_path / name).write_text(text.replace("/opt/heating/venv/bin/python", sys.executable))
+    timer = tmp_path / "heating-backup.timer"
+    outcome = subprocess.run(
+        [needs("systemd-analyze"), "verify", str(timer)], capture_output=True, text=True, check=False
+    )
+    assert (outcome.returncode, outcome.stdout + outcome.stderr) == (0, "")
+    (night,) = re.findall(r"^OnCalendar=(.+)$", timer.read_text(), re.MULTILINE)
+    assert night == f"*-*-* {BackupTable().at}", "the same time as in the containers"
+    assert "Persistent=yes" in timer.read_text()
+
+
+def test_the_command_looks_for_the_data_where_the_services_have_them():
+    """For `heating backup` and `heating quarantine` by hand; systemd writes /var/lib as %S."""
+    script = (ROOT / "systemd" / "install.sh").read_text()
+    (command,) = re.findall(r"<<'END'\n(.*?)^END$", script, re.MULTILINE | re.DOTALL)
+    said = set(re.findall(r"HEATING_\w+__DATA=\S+", command))
+    units = "".join(unit.read_text() for unit in UNITS)
+    assert said == {one.replace("%S", "/var/lib") for one in re.findall(r"HEATING_\w+__DATA=\S+", units)}
+    assert len(said) == 2
+
+
+def test_what_the_script_adds_to_a_configuration_can_be_read(tmp_path: Path):
+    script = (ROOT / "systemd" / "install.sh").read_text()
+    lines = re.findall(r"echo '(\w+ = .+)'$", script, re.MULTILINE)
+    assert len(lines) == 4
+    config = tmp_path / "config.toml"
+    config.write_text((ROOT / "config.example.toml").read_text() + "\n[backup]\n" + "\n".join(lines))
+    settings = read_settings(config, {})
+    assert settings.folder == Path("/var/backups/heating")
+    assert set(settings.places) == {"secrets", "store", "journal", "prometheus", "mosquitto"}
+    (unit,) = (one.read_text() for one in UNITS if one.stem == "heating-backup")
+    (can_write,) = re.findall(r"^ReadWritePaths=(.+)$", unit, re.MULTILINE)
+    for place in (settings.folder, settings.places["prometheus"]):
+        assert any(place.is_relative_to(one.removeprefix("-")) for one in can_write.split())
 
 
 def test_the_brokers_limits_are_those_of_the_containers():

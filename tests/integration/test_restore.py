@@ -57,7 +57,7 @@ def test_everything_is_put_back_and_goes_on_as_if_the_disk_had_not_died(
     house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     house.start()
-    wait_until(lambda: house.stored(), within_s=40, what="samples in Prometheus")
+    wait_until(house.stored, within_s=40, what="samples in Prometheus")
     house.pass_seconds(6)
     # What the journal has, and neither store nor Prometheus: the restored bridge has to ask for it.
     house.kill("bridge")
