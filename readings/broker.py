@@ -126,7 +126,7 @@ class Session:
         self._arrived: deque[int] = deque()
         self._safe: set[int] = set()
         self._acknowledging = threading.Lock()
-        self._trouble = ""
+        self._trouble = "not connected yet"
 
     def __enter__(self) -> Self:
         self.start()

@@ -20,7 +20,8 @@ def inbox() -> queue.Queue[Delivery]:
     return queue.Queue()
 
 
-def test_a_message_arrives(mqtt_settings, inbox):
+def test_a_message_arrives(mqtt_settings, inbox, caplog):
+    caplog.set_level("INFO")
     with (
         session(mqtt_settings, "b", subscriptions=[("arrives/#", 1)], on_message=inbox.put) as reader,
         session(mqtt_settings, "a") as writer,
@@ -29,6 +30,7 @@ def test_a_message_arrives(mqtt_settings, inbox):
         writer.publish(Message("arrives/here", b"1", retain=True))
         got = inbox.get(timeout=5)
         assert (got.topic, got.payload, got.qos, got.connection) == ("arrives/here", b"1", 1, 1)
+    assert caplog.messages == [f"broker: connected to {mqtt_settings.host}:{mqtt_settings.port}"] * 2
 
 
 def test_a_password_in_a_file_is_read_at_every_connection(mosquitto: Server, mqtt_settings, tmp_path):
