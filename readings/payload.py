@@ -247,9 +247,11 @@ def decode_journal(payload: bytes) -> tuple[StreamRange, ...]:
     """Read the list of what a journal holds.
 
     Raises:
-        PayloadError: It is not such a list, or a range is empty.
+        PayloadError: It is not such a list, it is longer than `MAX_LISTED`, or a range is empty.
     """
     ranges = _decode(payload, _JOURNAL)
+    if len(ranges) > MAX_LISTED:  # whoever reads it works through all of it
+        raise PayloadError(f"journal: expected at most {MAX_LISTED} streams, got {len(ranges)}")
     for one in ranges:
         if not one.stream or one.first > one.last:
             raise PayloadError(f"journal: expected [stream, first, last] with 1 <= first <= last, got {one}")

@@ -172,7 +172,7 @@ def test_a_journal_list_names_the_newest_streams():
     "payload",
     [
         b'[["a",0,1]]', b'[["a",2,1]]', b'[["",1,1]]', b'[["a",1]]', b"{}", b'[["a",1,"2"]]',
-        b'[["a",1,9223372036854775808]]',
+        b'[["a",1,9223372036854775808]]', b"[" + b",".join(b'["s%d",1,1]' % n for n in range(501)) + b"]",
     ],
 )  # fmt: skip
 def test_a_journal_list_that_is_none_is_refused(payload):
