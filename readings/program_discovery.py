@@ -70,7 +70,7 @@ def describe_program(
 
 
 def total(metric: str) -> str:
-    """A template: the sum of all samples of a metric; what was never counted is none."""
+    """A template: the sum of all samples of a metric; 0 for what was never counted."""
     return f"{{{{ {_values(metric)} | sum | int }}}}"
 
 
