@@ -10,12 +10,12 @@ from poller.config import read_config
 from poller.errors import MessageTrouble, PageTrouble
 from poller.sources.exporter import MOST_DEVICES as MOST_ON_A_PAGE
 from poller.sources.exposition import LARGEST_BYTES as LARGEST_PAGE
-from poller.sources.heard import Heard
+from poller.sources.heard import LARGEST_BYTES, Heard
 from poller.sources.imported import LONGEST_WAIT_S
 from poller.sources.imports import DEFAULT_PROFILES, ImportTable
 from poller.sources.rule_file import read_rule
 from poller.sources.rule_tables import FieldRuleTable, RuleTable, TimeTable
-from poller.sources.rules import LARGEST_BYTES, MOST_DEVICES, RuleSource
+from poller.sources.rules import MOST_DEVICES, RuleSource
 from poller.sources.values import UNITS
 from tests.test_docs import ROOT, first_cells, section, table
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+LARGEST_BYTES = 256_000
+"""A message that is larger is not read: what describes a device has a few hundred."""
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:

@@ -17,13 +17,10 @@ from poller.errors import MessageError, MessageTrouble
 from poller.names import make_device_name
 from poller.points import Field
 from poller.profile import Profile
-from poller.sources.heard import Heard
+from poller.sources.heard import LARGEST_BYTES, Heard
 from poller.sources.patterns import Json, Path, TopicPattern, fill
 from poller.sources.values import Clock, Conversion
 from readings.reading import DeviceKey, Value
-
-LARGEST_BYTES = 256_000
-"""What describes a device has a few hundred."""
 
 MOST_DEVICES = 2000
 """One rule makes no more: whoever may publish decides how many there are."""

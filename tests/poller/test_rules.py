@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from poller.device import Device
 from poller.errors import MessageError, MessageTrouble
 from poller.sources import Heard
+from poller.sources.heard import LARGEST_BYTES
 from poller.sources.rule_file import read_rule
 from poller.sources.rule_tables import RuleTable
-from poller.sources.rules import LARGEST_BYTES, MOST_DEVICES, Rule, RuleSource
+from poller.sources.rules import MOST_DEVICES, Rule, RuleSource
 from poller.switchboard import Switchboard
 from readings.errors import SettingsError
 from readings.health import POLLER_HEALTH, Tally

@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from poller.errors import MessageError
+from poller.errors import MessageError, MessageTrouble
+from poller.sources.heard import LARGEST_BYTES
 from readings.message import Message
 
 _COMPONENT = re.compile(r"[a-z][a-z0-9_]{0,30}(:[0-9]{1,5})?")
@@ -157,6 +158,8 @@ def _answer(frame: Mapping[str, Any]) -> Answer:
 
 
 def _json(payload: bytes) -> Mapping[str, Any]:
+    if len(payload) > LARGEST_BYTES:
+        raise MessageError(f"it has more than {LARGEST_BYTES} bytes", MessageTrouble.TOO_LARGE)
     try:
         return _table(msgspec.json.decode(payload), "message")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -4,10 +4,12 @@ import math
 from contextlib import suppress
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poller.errors import MessageError
+from poller.errors import MessageError, MessageTrouble
+from poller.sources.heard import LARGEST_BYTES
 from poller.sources.shelly.source import ShellySource
 from tests.poller.shelly.house import NOON_S, PRO2, SIGNATURE, House, blu
 
@@ -24,6 +26,15 @@ current = "hall"
 [[shelly.meter]]
 name = "house"
 """
+
+
+def test_what_is_larger_than_any_shelly_says_is_not_read():
+    """Read into objects it would take many times its size of memory."""
+    frame = b'{"method":"NotifyStatus","params":{"x":[' + b"{}," * LARGEST_BYTES + b"{}]}}"
+    with pytest.raises(MessageError) as caught:
+        House(CONFIG).hears(f"{PRO2}/events/rpc", frame)
+    assert caught.value.reason is MessageTrouble.TOO_LARGE
+
 
 VALUE = st.one_of(
     st.none(), st.booleans(), st.integers(-(10**30), 10**30), st.floats(allow_nan=False, allow_infinity=False),
