@@ -5,9 +5,12 @@ RUN case "$(uname -m)" in \
         x86_64|aarch64) ;; \
         *) apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/* ;; \
     esac
-RUN python -m venv /opt/heating
+# Without a pip of its own, which would be half of it.
+RUN python -m venv --without-pip /opt/heating
 COPY requirements.lock .
-RUN /opt/heating/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock \
+# The command is for `docker compose run --rm poller heating scan ...`, as the pages have it.
+RUN pip --python /opt/heating/bin/python install --no-cache-dir --disable-pip-version-check --require-hashes \
+        -r requirements.lock \
     && printf '#!/bin/sh\nexec python -m heating "$@"\n' > /opt/heating/bin/heating \
     && chmod 755 /opt/heating/bin/heating
 
@@ -32,8 +35,6 @@ COPY poller poller
 COPY bridge bridge
 COPY simulator simulator
 COPY heating heating
-# `docker compose run --rm poller heating scan ...`, as the pages have it.
-RUN printf '#!/bin/sh\nexec python -m heating "$@"\n' > /opt/heating/bin/heating && chmod 755 /opt/heating/bin/heating
 # Compiled here, because nothing can be written where it runs; readable whatever the clone's umask was.
 RUN /opt/heating/bin/python -m compileall -q /app && chmod -R a+rX /app
 ENV PATH=/opt/heating/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
