@@ -28,6 +28,7 @@ def restore_backup(
     environ: Mapping[str, str],
     *,
     force: bool,
+    resend: bool = False,
     tell: Callable[[str], None] = lambda _part: None,
 ) -> list[Path]:
     """Put a backup back to where its configuration says.
@@ -37,6 +38,8 @@ def restore_backup(
         config: Where the configuration file is to be; the rest follows from what it says.
         environ: The environment, whose `HEATING_…` variables override keys.
         force: Whether what is there may be moved aside.
+        resend: Whether the bridge's store is left out: it knows what Prometheus had, which may be more than
+            what the backup of Prometheus has. The bridge then asks for all that the journal holds.
         tell: Is told which part has its turn.
 
     Returns:
@@ -54,12 +57,15 @@ def restore_backup(
         ]:
             del targets[name]
         in_the_way = [target for target in targets.values() if _is_there(target)]
+        unwanted = targets.pop("store", None) if resend else None
         if in_the_way and not force:
             names = ", ".join(map(str, in_the_way))
             raise CommandError(
                 f"{names}: there already; nothing was restored. --force moves what is there aside"
             )
         try:
+            if unwanted is not None:
+                _set_aside(unwanted)
             return _put_back(path, targets, found, tell)
         except OSError as error:
             raise CommandError(f"{path}: cannot be put back: {error}") from error
@@ -121,12 +127,11 @@ def _put_back(
     def take(name: str, source: IO[bytes]) -> None:
         part, rest = split_name(name, str(path))
         tell(part)
-        if part == "config" and name not in stages:
-            drain(source)  # it is there already as it should be
-        elif part == "config":
-            _write(stages[name], source)
+        stage = stages.get(name if part == "config" else part)
+        if stage is None:
+            drain(source)  # it is there already as it should be, or is not wanted
         else:
-            _write(stages[part] / rest if part in WHOLE_FOLDERS else stages[part], source)
+            _write(stage / rest if part in WHOLE_FOLDERS - {"config"} else stage, source)
 
     try:
         _remove(stages.values())
@@ -171,13 +176,17 @@ def _exchange(stage: Path, target: Path, *, is_folder: bool) -> None:
             one.rename(target / one.name)
         _give(target, target)
         return
+    _set_aside(target)
+    stage.rename(target)
+    _give(target, target.parent)
+
+
+def _set_aside(target: Path) -> None:
     for ending in ("", "-wal", "-shm", "-journal"):
         # The log of another database beside this one would damage it.
         old_file = target.with_name(target.name + ending)
         if old_file.exists():
             old_file.rename(_free(old_file.with_name(f"{old_file.name}.{BEFORE}")))
-    stage.rename(target)
-    _give(target, target.parent)
 
 
 def _free(path: Path) -> Path:

@@ -37,6 +37,9 @@ def add(commands: Commands) -> None:
     restore = commands.add_parser("restore", help="put a backup back; stop the programs first")
     restore.add_argument("file", type=Path, metavar="FILE", help="the backup")
     restore.add_argument("--force", action="store_true", help="move aside what is there")
+    restore.add_argument(
+        "--resend", action="store_true", help="send again all that the journal of the backup holds"
+    )
     add_config(restore)
     restore.set_defaults(do=_restore)
 
@@ -96,6 +99,7 @@ def _restore(options: argparse.Namespace) -> int:
             options.config,
             os.environ,
             force=options.force,
+            resend=options.resend,
             tell=lambda part: progress.show(-1, 1, part),
         )
     print("\n".join(f"restored {path}" for path in restored))

@@ -78,6 +78,21 @@ def test_a_line_in_env_leaves_out_what_somebody_has(names: tuple[str, ...], left
     assert set(stack("config", "--services").split()) == EVERYTHING - left_out
 
 
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("own-broker", "HEATING_BACKUP__MOSQUITTO"),
+        ("own-prometheus", "HEATING_BACKUP__PROMETHEUS_DATA"),
+        ("own-grafana", "HEATING_BACKUP__GRAFANA"),
+    ],
+)
+def test_what_somebody_has_is_left_out_of_the_backup_and_can_still_be_put_back(name: str, variable: str):
+    stack = Stack("heating-own", files(name), {"HEATING_CONFIG": os.devnull, "COMPOSE_PROFILES": "restore"})
+    services = json.loads(stack("config", "--format", "json"))["services"]
+    assert services["backup"]["environment"][variable] == ""
+    assert services["restore"]["environment"][variable]
+
+
 def test_every_file_that_changes_the_stack_is_tried():
     assert {file.stem for file in (ROOT / "compose").glob("*.yaml")} == {
         "own-broker",
