@@ -64,16 +64,23 @@ def _migrate(options: argparse.Namespace) -> int:
             if options.apply and blocks is not None and blocks.is_complete():
                 print("An earlier run made its blocks and was interrupted:")
                 return _put(blocks)
+            if options.apply and blocks is not None:
+                blocks.check(0)
             began = time.monotonic()
             found = _look(prometheus, options, progress)
             if not found:
                 print("Nothing is left to make.")
                 return 0
             _check_earlier(blocks, found)
+            wait = _say_when(prometheus, max(one.last_ms for one in found))
             if options.apply and blocks is not None:
+                if wait is not None:
+                    raise CommandError(wait)
                 _make_all(prometheus, blocks, found, progress)
                 return _put(blocks)
-            print(invite(time.monotonic() - began, is_joined=options.join, has_data=blocks is not None))
+            print(
+                wait or invite(time.monotonic() - began, is_joined=options.join, has_data=blocks is not None)
+            )
             return 0
     except OSError as error:
         raise CommandError(f"{error.filename or options.data}: {error.strerror}") from error
@@ -100,13 +107,17 @@ def _look(prometheus: Prometheus, options: argparse.Namespace, progress: Progres
     return found
 
 
-def _check_memory(prometheus: Prometheus, last_ms: int) -> None:
-    """A block that reaches into what Prometheus has in its memory would have it forget that at its next start."""
-    if (head_ms := prometheus.head_ms()) <= last_ms:
-        raise CommandError(
-            f"Prometheus has the time from {moment(head_ms)} on in its memory still: "
-            f"try again {HEAD_H} hours after {moment(last_ms)}"
-        )
+def _say_when(prometheus: Prometheus, last_ms: int) -> str | None:
+    """When it can be done; `None` for now.
+
+    A block that reaches into what Prometheus has in its memory would have it forget that at its next start.
+    """
+    if (head_ms := prometheus.head_ms()) > last_ms:
+        return None
+    return (
+        f"Prometheus has the time from {moment(head_ms)} on in its memory still: "
+        f"try again {HEAD_H} hours after {moment(last_ms)}"
+    )
 
 
 def _check_earlier(blocks: Blocks | None, found: Sequence[Looked]) -> None:
@@ -124,7 +135,6 @@ def _check_earlier(blocks: Blocks | None, found: Sequence[Looked]) -> None:
 
 def _make_all(prometheus: Prometheus, blocks: Blocks, found: Sequence[Looked], progress: Progress) -> None:
     """Make every block, beside Prometheus' own."""
-    _check_memory(prometheus, max(one.last_ms for one in found))
     blocks.check(needed_bytes(sum(one.made for one in found)))
     blocks.begin()
     blocks.complete(_make(prometheus, blocks, found, progress))

@@ -63,7 +63,7 @@ class Blocks:
         self._work = self._folder / UNDER_WAY
 
     def check(self, needed_bytes: int) -> None:
-        """See that it can be done, before all of it is read once more.
+        """See that it can be done, before all of it is read.
 
         Raises:
             CommandError: It is no such folder, cannot be written, is full, or there is no promtool.

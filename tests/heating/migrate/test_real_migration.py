@@ -339,9 +339,10 @@ def test_what_is_in_the_memory_of_prometheus_waits(tmp_path: Path):
             for at_s in range(past.start_s, past.changed_s, past.step_s)
         ]
         send(made.server.port, [*scraped, *house.samples()])
-        refused = made.apply()
+        looked, refused = made.migrate(), made.apply()
     finally:
         made.server.stop()
+    assert looked.stdout.endswith(refused.stderr)
     assert (refused.returncode, refused.stderr) == (
         1,
         "Prometheus has the time from 2026-03-05 22:00 UTC on in its memory still: "
