@@ -52,7 +52,7 @@ class Outcome:
     result: Result
 
 
-class Counter(Protocol):
+class ErrandDesk(Protocol):
     """Where errands come from and go back to; the bus's thread never waits here."""
 
     def collect(self) -> Collection[Errand]:

@@ -11,7 +11,7 @@ from poller.blocks import BlockFailure, BlockOutcome, BlockRead, FailureReason, 
 from poller.config import BusSettings
 from poller.decode import decode_texts
 from poller.device import Device
-from poller.errands import Counter, Outcome, Result, failed, too_late
+from poller.errands import ErrandDesk, Outcome, Result, failed, too_late
 from poller.errors import DecodeError
 from poller.plan import plan_device
 from poller.request import GATEWAY_CODES, answered_block, is_refusal, reading
@@ -39,7 +39,7 @@ class BusWorker:
         on_poll: Gets every finished poll, also one in which nothing was read. It gives
             True when the device's identity is to be read with its next poll.
         tally: Where polls and failures are counted.
-        counter: Where other programs hand in their requests; `wait` ends when one has come.
+        desk: Where other programs hand in their requests; `wait` ends when one has come.
 
     Attributes:
         last_alive: When the thread was last seen at work, by `monotonic`.
@@ -58,7 +58,7 @@ class BusWorker:
         wait: Callable[[float], bool],
         on_poll: Callable[[Device, Poll], bool],
         tally: Tally,
-        counter: Counter | None = None,
+        desk: ErrandDesk | None = None,
     ) -> None:
         self._name = settings.name
         self._is_rtu = settings.framing == "rtu"
@@ -71,7 +71,7 @@ class BusWorker:
         self._wait = wait
         self._on_poll = on_poll
         self._tally = tally
-        self._counter = counter
+        self._desk = desk
         self._answered_at: dict[DeviceKey, float] = {}
         self._is_up: dict[DeviceKey, bool] = {}
         self.last_alive = monotonic()
@@ -83,8 +83,8 @@ class BusWorker:
         try:
             while not self._wait(pause_s):
                 self.last_alive = now = self._monotonic()
-                if self._counter is not None:
-                    self._attend(timetable, self._counter, now)
+                if self._desk is not None:
+                    self._attend(timetable, self._desk, now)
                 step = timetable.next(
                     now, is_connected=self._transport.is_connected, clear_at=self._transport.clear_at
                 )
@@ -93,8 +93,8 @@ class BusWorker:
                     self._send(timetable, step)
                 elif not isinstance(step, ErrandJob):
                     pause_s = min(max(step - now, 0.0), HEARTBEAT_S)
-                elif self._counter is not None:
-                    self._run_errand(timetable, self._counter, step)
+                elif self._desk is not None:
+                    self._run_errand(timetable, self._desk, step)
         finally:
             self._transport.close()
 
@@ -113,23 +113,23 @@ class BusWorker:
                 device=device.key.name,
                 reason=error.reason.value,
             )
-        if self._counter is not None:
-            self._note(self._counter, timetable, job.plan.unit, outcome)
+        if self._desk is not None:
+            self._note(self._desk, timetable, job.plan.unit, outcome)
         late = self._transport.late_units()
         finished = timetable.report(job, outcome, self._monotonic(), late=late)
         if finished is not None and self._hand_on(finished):
             timetable.want_identity(job.plan)
 
-    def _attend(self, timetable: Timetable, counter: Counter, now: float) -> None:
+    def _attend(self, timetable: Timetable, desk: ErrandDesk, now: float) -> None:
         """Take in what other programs want, and give back what cannot be done in time."""
-        for errand in counter.collect():
+        for errand in desk.collect():
             timetable.offer(errand)
         for errand in timetable.take_overdue(now, is_connected=self._transport.is_connected):
-            counter.settle(errand, too_late(errand.request))
+            desk.settle(errand, too_late(errand.request))
 
-    def _run_errand(self, timetable: Timetable, counter: Counter, job: ErrandJob) -> None:
+    def _run_errand(self, timetable: Timetable, desk: ErrandDesk, job: ErrandJob) -> None:
         request = job.errand.request
-        if not counter.claim(job.errand):
+        if not desk.claim(job.errand):
             return
         try:
             pdu = self._transport.forward(request, job.timeout_s, job.send_before)
@@ -137,31 +137,31 @@ class BusWorker:
             outcome = failed(request, error.reason)
             has_answered = error.reason.shows_life
             if error.reason is FailureReason.UNREACHABLE:
-                self._turn_away(timetable, counter)
+                self._turn_away(timetable, desk)
         else:
             outcome = Outcome(pdu, Result.EXCEPTION if is_refusal(pdu) else Result.ANSWERED)
             has_answered = not (is_refusal(pdu) and pdu[1] in GATEWAY_CODES)
             if read := answered_block(request, pdu, self._monotonic()):
-                counter.note_read(request.unit, read)
+                desk.note_read(request.unit, read)
         if request.writes is not None:
-            counter.note_written(request.unit)
+            desk.note_written(request.unit)
         heard = self._transport.late_units() | ({request.unit} if has_answered else frozenset())
         timetable.report_errand(job, self._monotonic(), heard=heard)
-        counter.settle(job.errand, outcome)
+        desk.settle(job.errand, outcome)
 
-    def _note(self, counter: Counter, timetable: Timetable, unit: int, outcome: BlockOutcome) -> None:
+    def _note(self, desk: ErrandDesk, timetable: Timetable, unit: int, outcome: BlockOutcome) -> None:
         """Let other programs have their share of what a poll found out."""
         if isinstance(outcome, BlockRead):
             # What may have been the answer to an earlier request is older than it seems.
             if self._transport.clear_at(reading(unit, outcome.block)) <= outcome.read_at:
-                counter.note_read(unit, outcome)
+                desk.note_read(unit, outcome)
         elif outcome.reason is FailureReason.UNREACHABLE:
-            self._turn_away(timetable, counter)
+            self._turn_away(timetable, desk)
 
-    def _turn_away(self, timetable: Timetable, counter: Counter) -> None:
+    def _turn_away(self, timetable: Timetable, desk: ErrandDesk) -> None:
         """There is no connection: nobody needs to wait until there is one."""
         for errand in timetable.take_errands():
-            counter.settle(errand, failed(errand.request, FailureReason.UNREACHABLE))
+            desk.settle(errand, failed(errand.request, FailureReason.UNREACHABLE))
 
     def _hand_on(self, finished: Finished) -> bool:
         device = finished.plan.device

@@ -282,7 +282,7 @@ class Poller:
             wait=proxy.desk.wait if proxy else self._wait,
             on_poll=self._on_poll,
             tally=self.tally,
-            counter=proxy.desk if proxy else None,
+            desk=proxy.desk if proxy else None,
         )
 
     def _wait(self, seconds: float) -> bool:

@@ -131,7 +131,7 @@ def play(
     *,
     on_poll: Callable[[Device, Poll], bool] = lambda one, poll: False,
     bus: BusSettings = BUS,
-    counter: "Counter | None" = None,
+    desk: "ErrandDesk | None" = None,
 ) -> Played:
     """Run a worker for so long on the world's time."""
     polls: list[tuple[str, Poll]] = []
@@ -154,7 +154,7 @@ def play(
         wait=wait,
         on_poll=take,
         tally=tally,
-        counter=counter,
+        desk=desk,
     )
     worker.run()
     return Played(world, worker, tally, polls)
@@ -305,7 +305,7 @@ def test_without_its_priority_the_heat_pump_would_have_stopped():
 
 
 @dataclass
-class Counter:
+class ErrandDesk:
     """Other programs, of which each asks once at its time."""
 
     world: World
@@ -314,7 +314,7 @@ class Counter:
     unwanted: set[int] = field(default_factory=set)
     notes: list[tuple[str, int, str]] = field(default_factory=list)
 
-    def asks(self, at: float, pdu: str, unit: int = 7) -> "Counter":
+    def asks(self, at: float, pdu: str, unit: int = 7) -> "ErrandDesk":
         request = parse_request(unit, bytes.fromhex(pdu))
         self.errands.append(Errand(len(self.errands) + len(self.settled), request, at))
         return self
@@ -364,19 +364,19 @@ def fails(reason: FailureReason) -> Callable[[Request], bytes]:
 )
 def test_what_becomes_of_another_programs_request(forwards, becomes):
     world = World(forwards=forwards)
-    counter = Counter(world).asks(1004.0, "06 0002 015e")
-    play(world, [METER, PUMP], 8, counter=counter)
-    ((at, _, what),) = counter.settled
+    desk = ErrandDesk(world).asks(1004.0, "06 0002 015e")
+    play(world, [METER, PUMP], 8, desk=desk)
+    ((at, _, what),) = desk.settled
     assert what == becomes
     assert 1004 <= at <= 1005
-    assert ("written", 7, "") in counter.notes, "it may have been, whatever was answered"
+    assert ("written", 7, "") in desk.notes, "it may have been, whatever was answered"
 
 
 def test_whatever_is_read_may_answer_other_programs():
     world = World(forwards=answers("03 02 0007"))
-    counter = Counter(world).asks(1004.0, "03 0009 0001", unit=3)
-    play(world, [METER], 8, counter=counter)
-    assert counter.notes == [
+    desk = ErrandDesk(world).asks(1004.0, "03 0009 0001", unit=3)
+    play(world, [METER], 8, desk=desk)
+    assert desk.notes == [
         ("read", 2, "holding 20488+36"), ("read", 2, "holding 24576+12"), ("read", 2, "holding 16384+2"),
         ("read", 3, "holding 9+1"),
     ]  # fmt: skip
@@ -385,25 +385,25 @@ def test_whatever_is_read_may_answer_other_programs():
 def test_what_may_be_the_answer_to_an_earlier_request_does_not_pass_for_new():
     world = World()
     world.clear_at = lambda request: world.now + 3
-    counter = Counter(world)
-    play(world, [METER], 8, counter=counter)
-    assert counter.notes == []
+    desk = ErrandDesk(world)
+    play(world, [METER], 8, desk=desk)
+    assert desk.notes == []
 
 
 def test_what_nobody_waits_for_any_more_is_not_sent():
     world = World()
-    counter = Counter(world, unwanted={0}).asks(1004.0, "06 0002 015e")
-    play(world, [METER, PUMP], 8, counter=counter)
-    assert counter.settled == []
+    desk = ErrandDesk(world, unwanted={0}).asks(1004.0, "06 0002 015e")
+    play(world, [METER, PUMP], 8, desk=desk)
+    assert desk.settled == []
 
 
 def test_without_a_connection_nobody_has_to_wait_for_one():
     """Every attempt of the poller's own turns away who waits; what comes in between waits for the next one."""
     world = World(refuses=lambda now: True)
-    counter = Counter(world)
+    desk = ErrandDesk(world)
     for tenth in range(50):
-        counter.asks(1000.0 + tenth, "03 0000 0001")
-    play(world, [METER, PUMP], 60, counter=counter)
-    assert len(counter.settled) == 50
-    assert {what for _, _, what in counter.settled} == {"no_connection 830a"}
-    assert all(at - (1000 + ticket) < 4.5 for at, ticket, _ in counter.settled)
+        desk.asks(1000.0 + tenth, "03 0000 0001")
+    play(world, [METER, PUMP], 60, desk=desk)
+    assert len(desk.settled) == 50
+    assert {what for _, _, what in desk.settled} == {"no_connection 830a"}
+    assert all(at - (1000 + ticket) < 4.5 for at, ticket, _ in desk.settled)
