@@ -192,6 +192,23 @@ class History(RuleBasedStateMachine):
             self.everybody_is_there_again()
 
     @bridge_is_up
+    @rule(device=st.integers(0, 2), steps=st.integers(1, 16), lost=st.integers(0, 2))
+    def the_bridge_s_power_is_cut_amid_a_batch(self, device, steps, lost):
+        """Which goes in pieces, because the receiver wants small requests."""
+        most, self.world.receiver.most = self.world.receiver.most, 1
+        for _ in range(3):
+            self.world.poll(DEVICES[device], has_value=True)
+        for _ in range(2):
+            self.world.move(20)
+            self.world.bridge.work()
+        self.world.bridge.fuse.left = steps
+        self.world.bridge.send(10)
+        self.world.receiver.most = most
+        self.world.may_be_late = True
+        self.world.bridge.cut_power(lost)
+        self.everybody_is_there_again()
+
+    @bridge_is_up
     @rule()
     def the_bridge_s_connection_ends(self):
         self.world.bridge.leave()
@@ -284,6 +301,21 @@ class History(RuleBasedStateMachine):
         self.world.move(20)
         self.world.bridge.work()
         self.world.bridge.send(20)
+
+    @bridge_is_up
+    @rule(
+        device=st.integers(0, 2),
+        first=st.sampled_from([Trouble.ANSWER_IS_LOST, Trouble.FAILS]),
+        times=st.integers(9, 12),
+    )
+    def the_receiver_fails_at_a_request_for_minutes(self, device, first, times):
+        """So that the request has to blame itself, though its samples may be there."""
+        for _ in range(2):
+            self.world.poll(DEVICES[device], has_value=True)
+        self.world.move(20)
+        self.world.bridge.work()
+        self.world.receiver.troubles.extend([first, *[Trouble.FAILS] * times])
+        self.world.bridge.send(200)
 
     @rule(is_up=st.booleans())
     def the_receiver_goes_or_comes(self, is_up):

@@ -455,24 +455,15 @@ RULES: Mapping[Callable[[pytest.MonkeyPatch], None], Shown] = MappingProxyType(
             ),
         ),
         forget_the_pieces_that_were_sent: Shown(
-            "^lost: ",
-            lambda it: (
-                it.the_receiver_takes_so_many_samples(most=1),
-                it.poll(device=0, times=3, has_value=True),
-                it.messages_arrive(messages=12),
-                it.messages_arrive(messages=12),
-                it.the_bridge_works(seconds=2),
-                it.the_bridge_is_killed(is_sending=True, steps=9, comes_back=True),
-                it.the_bridge_s_power_is_cut(lost=0, is_busy=False, comes_back=True),
-            ),
+            "^lost: ", lambda it: it.the_bridge_s_power_is_cut_amid_a_batch(device=0, steps=9, lost=0)
         ),
         take_pieces_for_new_ones: Shown(
             "innocent in quarantine",
             lambda it: (
                 it.the_receiver_takes_nothing_that_it_has(),
-                it.poll(device=0, times=1, has_value=True),
-                it.the_receiver_is_in_trouble(what=[Trouble.ANSWER_IS_LOST, *[Trouble.FAILS] * 10], device=0),
-                it.the_bridge_sends(seconds=200),
+                it.the_receiver_fails_at_a_request_for_minutes(
+                    device=0, first=Trouble.ANSWER_IS_LOST, times=10
+                ),
             ),
         ),
         place_streams_backwards: Shown(
