@@ -295,7 +295,7 @@ RULES: Mapping[Callable[[pytest.MonkeyPatch], None], Shown] = MappingProxyType(
             "^lost: .*waiting=1", lambda it: it.all_is_well_for_a_while(device=0, seconds=1, rounds=2)
         ),
         pass_unlisted_streams_by: Shown(
-            "^left: .*waiting=1",
+            "^lost: .*waiting=1",
             lambda it: (
                 it.all_is_well_for_a_while(device=0, seconds=1, rounds=1),
                 it.the_poller_is_killed(steps=0, comes_back=True),

@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -613,8 +613,8 @@ class BridgeHost:
                 f"{device} {state.stream} {state.seq} was acknowledged and is not in the store"
             )
 
-    def had(self, streams: set[tuple[str, str]]) -> set[tuple[str, str, int]]:
-        """The identities of these streams that the store counts as had."""
+    def had(self, streams: Container[tuple[str, str]] | None = None) -> set[tuple[str, str, int]]:
+        """The identities of these streams, or of all, that the store counts as had."""
         with self.database.transaction() as sql:
             rows = sql.execute(
                 "SELECT device.name, stream.name, had.first, had.last FROM had"
@@ -623,7 +623,7 @@ class BridgeHost:
         return {
             (device, stream, seq)
             for device, stream, first, last in rows
-            if (device, stream) in streams
+            if streams is None or (device, stream) in streams
             for seq in range(first, last + 1)
         }
 
@@ -931,7 +931,11 @@ class World:
         if self.poller.journal is not None:
             taken = self.now_s - self.poller.clocks.booted_s
             self.poller.recorder.offer(device, Poll(float(self.value) if has_value else -1.0, taken, ()))
+            before = len(self.poller.ever)
             self.poller.work()
+            may_fail = self.poller.journal is None or self.poller.disk.is_full
+            if len(self.poller.ever) == before and not may_fail:
+                raise BrokenPromiseError(f"{device.key.name} was polled and there is no row")
 
     def move(self, messages: int) -> None:
         """So many messages arrive on each wire."""
@@ -982,13 +986,14 @@ class World:
         return not any(one.waiting or one.missing for one in backlog)
 
     def find_lost(self) -> list[tuple[str, str, int]]:
-        """Rows of the journal that are neither with the receiver nor, refused, in quarantine."""
+        """What the journal or the bridge has, and that is neither with the receiver nor, refused, in quarantine."""
         stored = self.stored()
         guilty = self.receiver.refused | self.receiver.poison
         kept = {(one.device, one.stream, one.seq) for one in self.quarantined()}
+        had = {identity: self.poller.ever.get(identity, (None, None)) for identity in self.bridge.had()}
         return [
             identity
-            for identity, (time_ms, value) in self.poller.rows().items()
+            for identity, (time_ms, value) in (had | self.poller.rows()).items()
             if time_ms is not None
             and value is not None
             and (
