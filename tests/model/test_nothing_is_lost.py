@@ -24,7 +24,7 @@ STEPS = dict.fromkeys((want_only_what_is_listed, ask_only_once), 8)
 
 
 def test_nothing_is_lost():
-    play(History, 150)
+    play(History, 80)
 
 
 @pytest.mark.long
