@@ -14,7 +14,7 @@ def read_ranges(sql: Sql, table: str, stream: int) -> Ranges:
     )
 
 
-def read_all_ranges(sql: Sql, table: str, oldest: int = 0) -> dict[int, Ranges]:
+def read_all_ranges(sql: Sql, table: str, oldest: int) -> dict[int, Ranges]:
     """The same of every stream from that number on, at once: years of starts leave thousands of them."""
     rows = sql.execute(
         f"SELECT stream, first, last FROM {table} WHERE stream >= ? ORDER BY stream, first",  # noqa: S608 - one of three tables of ours

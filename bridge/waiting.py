@@ -10,12 +10,17 @@ from bridge.ranges import Ranges, minus, union
 from bridge.rows import Rows, row_before
 from readings.payload import CONTRACT
 
-_OPEN_STREAMS = """
-WITH RECURSIVE stored(stream) AS (    -- DISTINCT would look at every state
+STORED = """
+WITH RECURSIVE stored(stream) AS (
     SELECT min(stream) FROM state
     UNION ALL
     SELECT (SELECT min(stream) FROM state WHERE stream > stored.stream) FROM stored WHERE stored.stream IS NOT NULL
-), begin(device, place) AS (
+)
+"""
+"""For a query that asks which streams have states; DISTINCT would look at every state."""
+
+_OPEN_STREAMS = f"""
+{STORED}, begin(device, place) AS (
     SELECT device, min(place) FROM stream
     WHERE id IN (SELECT stream FROM stored UNION SELECT stream FROM wanted) GROUP BY device
 )
@@ -23,7 +28,7 @@ SELECT stream.id, stream.device, contract
 FROM begin JOIN stream ON stream.device = begin.device AND stream.place >= begin.place
 LEFT JOIN info ON info.id = stream.info
 ORDER BY stream.device, stream.place
-"""
+"""  # noqa: S608 - constants
 """Of each device, the streams from the first on that has states here or at the poller: years of starts lie before it."""
 
 

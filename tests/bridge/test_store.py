@@ -218,9 +218,11 @@ def test_a_list_that_lay_at_the_broker_takes_nothing_away(store):
 
 
 def test_what_lies_below_the_first_of_a_stream_that_is_met_is_neither_wanted_nor_lost(store):
-    store.commit([info(), state(9), journal(("a", 7, 9))], NOON_MS)
-    assert store.wanted() == {METER: (("a", ((7, 8),)),)}
-    assert store.backlog()[METER].given_up == 0
+    came = [state(seq) for seq in (4, 6, 7, 10)]
+    store.commit([info(), *came, journal(("a", 7, 10))], NOON_MS)
+    assert store.wanted() == {METER: (("a", ((8, 9),)),)}
+    backlog = store.backlog()[METER]
+    assert (backlog.waiting, backlog.missing, backlog.given_up) == (4, 2, 0)
 
 
 def test_sending_waits_for_what_is_missing_for_ten_minutes_and_sends_what_comes_after_all_apart(
