@@ -88,13 +88,5 @@ class Report:
         if status.free_bytes is not None:
             self._tally.set("bridge_disk_free_bytes", status.free_bytes)
         self._tally.set("bridge_broker_connected", not status.broker_trouble)
-        is_complete = not (
-            status.waiting
-            or status.missing
-            or status.given_up
-            or status.quarantined
-            or status.unreadable
-            or status.store_trouble
-        )
-        self._tally.set("bridge_data_complete", is_complete)
+        self._tally.set("bridge_data_complete", status.is_complete)
         return status

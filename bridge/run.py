@@ -207,6 +207,8 @@ class Bridge:
             last_sent_ms=None if sender is None else sender.last_sent_ms,
             store_bytes=size,
             free_bytes=free,
+            dropped=round(self._tally.total("bridge_states_dropped_total")),
+            too_old=round(self._tally.value("bridge_samples_refused_total", reason="too_old")),
             broker_trouble=self._broker_trouble(),
             store_trouble=trouble,
         )

@@ -39,6 +39,8 @@ class BridgeStatus:
         last_answer: What it last said, in words; empty before it said anything.
         last_sent_ms: When it last took samples.
         free_bytes: What is free on the store's disk; `None` when that is not known.
+        dropped: States that were dropped unsent since the start, because the store was full or they were too old for it.
+        too_old: Samples that were left out since the start, because the receiver takes none so old.
         broker_trouble: Why there is no broker connection; empty while there is one.
         store_trouble: Why nothing can be stored; empty while it can.
     """
@@ -49,8 +51,24 @@ class BridgeStatus:
     last_sent_ms: int | None = None
     store_bytes: int = 0
     free_bytes: int | None = None
+    dropped: int = 0
+    too_old: int = 0
     broker_trouble: str = ""
     store_trouble: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every state that is known of is with the receiver."""
+        return not (
+            self.waiting
+            or self.missing
+            or self.given_up
+            or self.quarantined
+            or self.unreadable
+            or self.dropped
+            or self.too_old
+            or self.store_trouble
+        )
 
     @property
     def waiting(self) -> int:

@@ -61,7 +61,9 @@ def judge_completeness(
             "Readings are shown, not sent",
             "No [[remote_write]] is configured; whoever scrapes /metrics gets the latest values.",
         )
-    return _judge_backlog(status, now_ms, zone) or _judge_devices(status, known, absent)
+    return (
+        _judge_backlog(status, now_ms, zone) or _judge_losses(status) or _judge_devices(status, known, absent)
+    )
 
 
 def _judge_backlog(status: BridgeStatus, now_ms: int, zone: tzinfo) -> Verdict | None:
@@ -90,19 +92,40 @@ def _judge_backlog(status: BridgeStatus, now_ms: int, zone: tzinfo) -> Verdict |
             f"{missing} not arrived yet",
             "The poller has them in its journal, and the bridge asks for them.",
         )
-    if status.given_up:
-        return Verdict(
-            "wait",
-            f"Complete but for {show_count(status.given_up, 'reading', 'readings')}",
+    return None
+
+
+def _judge_losses(status: BridgeStatus) -> Verdict | None:
+    """What will not be in Prometheus, or not by itself."""
+    for number, one, many, why in (
+        (
+            status.given_up,
+            "reading",
+            "readings",
             "The poller no longer has them: its journal was full or too old when the bridge came back,"
             " or a power cut took them.",
-        )
-    if status.quarantined:
-        return Verdict(
-            "wait",
-            f"Complete but for {show_count(status.quarantined, 'refused value', 'refused values')}",
+        ),
+        (
+            status.dropped,
+            "reading",
+            "readings",
+            "Since its start the bridge had to drop them unsent: its store was full, or they had waited for too long.",
+        ),
+        (
+            status.too_old,
+            "value",
+            "values",
+            "Since its start the bridge had to leave them out: Prometheus takes none so old (out_of_order_time_window).",
+        ),
+        (
+            status.quarantined,
+            "refused value",
+            "refused values",
             "Prometheus does not take them; 'heating quarantine list' says why.",
-        )
+        ),
+    ):
+        if number:
+            return Verdict("wait", f"Complete but for {show_count(number, one, many)}", why)
     return None
 
 

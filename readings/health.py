@@ -321,6 +321,11 @@ class Tally:
         with self._lock:
             return self._values.get(name, {}).get(key, 0.0)
 
+    def total(self, name: str) -> float:
+        """The same, summed over its labels."""
+        with self._lock:
+            return sum(self._values.get(name, {}).values())
+
     def samples(self) -> dict[str, list[HealthSample]]:
         """Everything counted so far, by metric."""
         with self._lock:

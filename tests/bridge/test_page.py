@@ -1,6 +1,7 @@
 """What the page says in each situation."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC
 from html.parser import HTMLParser
 
@@ -160,6 +161,16 @@ def backlog(**numbers: int) -> BridgeStatus:
         ),
         (backlog(missing=812), "wait", "812 readings have not arrived yet"),
         (backlog(given_up=3), "wait", "Complete but for 3 readings The poller no longer has them"),
+        (
+            replace(SENT, dropped=150),
+            "wait",
+            "Complete but for 150 readings Since its start the bridge had to drop them unsent",
+        ),
+        (
+            replace(SENT, too_old=1),
+            "wait",
+            "Complete but for 1 value Since its start the bridge had to leave them out: Prometheus takes none so old",
+        ),
         (backlog(quarantined=2), "wait", "Complete but for 2 refused values Prometheus does not take them"),
         (
             backlog(waiting=2, parked=2, oldest_waiting_ms=NOON_MS - 420_000),

@@ -52,6 +52,12 @@ def test_the_one_figure(backlog, is_complete):
     assert tally.value("bridge_data_complete") == is_complete
 
 
+@pytest.mark.parametrize("lost", [{}, {"dropped": 1}, {"too_old": 1}])
+def test_what_was_dropped_or_left_out_is_not_there(lost):
+    status = BridgeStatus(devices={DeviceKey(Kind.METER, "wp"): DeviceBacklog()}, **lost)
+    assert status.is_complete == (not lost)
+
+
 def test_the_age_of_the_oldest_that_waits_is_told_of_each_device():
     status = BridgeStatus(
         devices={

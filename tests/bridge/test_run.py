@@ -19,12 +19,16 @@ from typing import Self
 
 import pytest
 
+from bridge.database import Database
+from bridge.store import Store
 from readings.broker import Delivery, Message, Session
 from readings.health import decode_health
 from readings.payload import FieldInfo, Info, StreamRange, encode_info, encode_journal, encode_state
 from readings.reading import DeviceKey, DeviceState, Kind
 from readings.settings import MqttSettings
 from readings.topics import Leaf, Topics
+from tests.bridge import states
+from tests.bridge.receiver import Receiver
 from tests.conftest import Server, free_port, wait_until
 
 METER = DeviceKey(Kind.METER, "wp")
@@ -212,6 +216,30 @@ def test_states_wait_while_prometheus_is_away(tmp_path, mqtt_settings, poller, p
         wait_until(lambda: len(database.values(query)) == 21, what=str(bridge.log))
         assert database.values(query) == expected(poller.taken)
         wait_until(lambda: "bridge_data_complete 1" in bridge.metrics())
+
+
+def test_what_was_dropped_unsent_is_not_there(tmp_path, mqtt_settings):
+    now_ms = time.time_ns() // 1_000_000
+    with Receiver().running() as receiver:
+        bridge = Program(tmp_path, mqtt_settings, urllib.parse.urlsplit(receiver.url).port)
+        file = Database(bridge.store)
+        Store(file).commit(
+            [
+                states.state(1, "old", time_ms=now_ms - 7 * 86_400_000),
+                states.info(),
+                states.state(1, time_ms=now_ms),
+                states.journal(("a", 1, 1)),
+            ],
+            now_ms,
+        )
+        file.close()
+        with bridge:
+            wait_until(lambda: receiver.kept, what=str(bridge.log))
+            wait_until(
+                lambda: 'bridge_states_waiting{device="wp"} 0' in bridge.metrics(), what=str(bridge.log)
+            )
+            assert 'bridge_states_dropped_total{device="wp",reason="age"} 1' in bridge.metrics()
+            assert "bridge_data_complete 0" in bridge.metrics()
 
 
 def test_killed_while_states_flow_it_stores_and_sends_each_once(
