@@ -62,7 +62,7 @@ class Bridge:
     Args:
         settings: What the configuration file says.
         on_failure: Called, from any thread, when a part ended that must not end.
-        on_alive: Called every few seconds as long as the bridge can look into its store.
+        on_alive: Called every few seconds, unless somebody has the store and does not let go.
     """
 
     def __init__(

@@ -45,6 +45,15 @@ class Options:
     seed: int = 1
     seconds: float | None = None
 
+    @property
+    def page_host(self) -> str:
+        """Where this machine itself finds the page.
+
+        >>> Options(listen="0.0.0.0").page_host, Options(listen="192.0.2.7").page_host
+        ('127.0.0.1', '192.0.2.7')
+        """
+        return "127.0.0.1" if self.listen == "0.0.0.0" else self.listen  # noqa: S104  # compared, not bound
+
 
 CONFIG = Path(__file__).with_name("demo.toml")
 
@@ -94,7 +103,9 @@ def _start_all(
     prometheus = None
     if program := find_program("prometheus"):
         prometheus_port = _port(options.prometheus_port, "Prometheus", terminal)
-        prometheus = _keep(start_prometheus(folder, prometheus_port, program, web_port), stack)
+        prometheus = _keep(
+            start_prometheus(folder, prometheus_port, program, f"{options.page_host}:{web_port}"), stack
+        )
     own = {
         "mqtt.port": mqtt_port,
         "poller.data": str(folder / "poller"),
@@ -137,10 +148,9 @@ def _keep(server: Server, stack: contextlib.ExitStack) -> Server:
 def _footer(
     options: Options, broker: Server, prometheus: Server | None, web_port: int, gateway_port: int
 ) -> tuple[str, ...]:
-    host = "127.0.0.1" if options.listen == "0.0.0.0" else options.listen  # noqa: S104  # compared, not bound
     return (
         "",
-        f"  Page        http://{host}:{web_port}/        /metrics beside it",
+        f"  Page        http://{options.page_host}:{web_port}/        /metrics beside it",
         f"  MQTT        127.0.0.1:{broker.port} ({broker.name})   mosquitto_sub -p {broker.port} -t 'heating/#' -v",
         f"  Prometheus  http://127.0.0.1:{prometheus.port}/"
         if prometheus

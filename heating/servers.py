@@ -76,8 +76,8 @@ def start_broker(folder: Path, port: int, mosquitto: str | None) -> Server:
     return _start("mosquitto", [mosquitto, "-c", str(config)], folder, port)
 
 
-def start_prometheus(folder: Path, port: int, program: str, bridge_port: int) -> Server:
-    """Start Prometheus as a remote-write receiver that also scrapes the bridge's health.
+def start_prometheus(folder: Path, port: int, program: str, bridge: str) -> Server:
+    """Start Prometheus as a remote-write receiver that also scrapes the bridge's health, at that HOST:PORT.
 
     Raises:
         ServerError: It does not listen.
@@ -88,7 +88,7 @@ def start_prometheus(folder: Path, port: int, program: str, bridge_port: int) ->
         "scrape_configs:\n"
         "  - job_name: heating\n"
         "    scrape_interval: 10s\n"
-        f"    static_configs: [{{targets: ['127.0.0.1:{bridge_port}']}}]\n"
+        f"    static_configs: [{{targets: ['{bridge}']}}]\n"
         "    metric_relabel_configs: [{source_labels: [__name__], regex: '(bridge|poller)_.*', action: keep}]\n",
         encoding="utf-8",
     )
