@@ -1,4 +1,4 @@
-"""The latest values of every device, and the last hours of them.
+"""The latest values of every device, and the last hours of those that the page draws.
 
 What /metrics exposes and the page shows. Fed by `state` messages only, never
 by history, so that an old reading never looks like a new one. Time comes in
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from threading import Lock
 
+from bridge.faces import CHARTED
 from bridge.sample import Names, name_fields
 from bridge.trace import Point, Trace
 from readings.health import Health
@@ -156,13 +157,11 @@ class Latest:
             )
         return Snapshot(devices, pollers)
 
-    def history(
-        self, now: float, fields: Collection[str]
-    ) -> Mapping[DeviceKey, Mapping[str, tuple[Point, ...]]]:
-        """The last hours of these fields, of every device that has them, oldest point first."""
+    def history(self, now: float) -> Mapping[DeviceKey, Mapping[str, tuple[Point, ...]]]:
+        """The last hours of the fields that the page draws, oldest point first."""
         with self._lock:
             return {
-                key: {name: device.traces[name].points(now) for name in fields if name in device.traces}
+                key: {name: trace.points(now) for name, trace in device.traces.items()}
                 for key, device in self._devices.items()
             }
 
@@ -219,11 +218,11 @@ class _Device:
         fresh = {name: value for name, value in state.fresh.items() if name in info.fields}
         # A new mapping each time: views that were handed out keep theirs.
         self.measured = {**self.measured, **dict.fromkeys(fresh, taken)}
-        for name, value in fresh.items():
+        for name in CHARTED & fresh.keys():
             trace = self.traces.get(name)
             if trace is None:
                 trace = self.traces[name] = Trace()
-            trace.add(taken, value)
+            trace.add(taken, fresh[name])
 
     def forget(self) -> None:
         """Nothing that was read so far is current any more."""

@@ -26,7 +26,6 @@ from prometheus_client.exposition import gzip_accepted
 from bridge.cards import Moment
 from bridge.errors import ListenError
 from bridge.exposition import make_registry, render_metrics
-from bridge.faces import CHARTED
 from bridge.latest import Latest
 from bridge.page import POLICY, render_page
 from bridge.status import BridgeStatus
@@ -145,7 +144,7 @@ class Web:
         moment = Moment(self._wall_ms(), self._monotonic())
         return render_page(
             self._latest.snapshot(moment.now),
-            self._latest.history(moment.now, CHARTED),
+            self._latest.history(moment.now),
             self._status(),
             title=self._title,
             version=self._version,

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bridge.cards import Moment
-from bridge.faces import CHARTED, FACES
+from bridge.faces import FACES
 from bridge.latest import Latest
 from bridge.page import render_page
 from bridge.status import BridgeStatus, DeviceBacklog
@@ -119,7 +119,7 @@ class House:
         return Document(
             render_page(
                 self.latest.snapshot(100_000),
-                self.latest.history(100_000, CHARTED),
+                self.latest.history(100_000),
                 status,
                 title=title,
                 version="0.1.0",
