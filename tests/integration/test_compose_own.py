@@ -198,7 +198,9 @@ def sensors_alone(tmp_path: Path) -> Iterator[Stack]:
     (config := tmp_path / "config.toml").write_text(SENSORS_ALONE)
     config.chmod(0o644)
     (tmp_path / "mosquitto" / "own").mkdir(parents=True)
-    (command,) = re.findall(r"^openssl .*$", (ROOT / "docs" / "security.md").read_text(), re.MULTILINE)
+    (command,) = re.findall(
+        r"^openssl .* mosquitto/own/.*$", (ROOT / "docs" / "security.md").read_text(), re.MULTILINE
+    )
     command = command.replace("raspberrypi.local", "localhost").replace("openssl", needs("openssl"), 1)
     subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
     # Only root may give it to the broker's user, as the page does.
