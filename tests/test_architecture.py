@@ -101,6 +101,7 @@ PURE = {
     "bridge/remote_write/window.py",
     "heating/backup/contents.py",
     "heating/backup/rotation.py",
+    "heating/backup/schedule.py",
     "heating/errors.py",
     "heating/migrate/counts.py",
     "heating/migrate/look.py",

@@ -12,7 +12,7 @@ from typing import IO
 from heating.backup.archive import CHUNK, drain, read_archive
 from heating.backup.contents import WHOLE_FOLDERS, Listing, Rights, split_name
 from heating.backup.settings import read_settings
-from heating.backup.snapshot import check_database
+from heating.backup.snapshot import check_database, is_open
 from heating.backup.take import CONFIG, DATABASES
 from heating.errors import CommandError
 
@@ -57,6 +57,9 @@ def restore_backup(
         ]:
             del targets[name]
         in_the_way = [target for target in targets.values() if _is_there(target)]
+        for part in DATABASES & targets.keys():
+            if is_open(targets[part]):
+                raise CommandError(f"{targets[part]}: a program has it open; stop the programs first")
         unwanted = targets.pop("store", None) if resend else None
         if in_the_way and not force:
             names = ", ".join(map(str, in_the_way))
@@ -216,8 +219,16 @@ def _give_as_it_was(target: Path, rights: Rights) -> None:
         _log.warning("%s: belongs to whom its folder belongs: %s", target, error)
 
 
+def _make_folder(folder: Path) -> None:
+    """With those above it; what root makes for a person or a service belongs to whom the folder above belongs."""
+    if not folder.exists():
+        _make_folder(folder.parent)
+        folder.mkdir()
+        _give(folder, folder.parent)
+
+
 def _write(target: Path, source: IO[bytes]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target.parent)
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         shutil.copyfileobj(source, file, CHUNK)

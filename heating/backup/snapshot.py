@@ -1,11 +1,31 @@
 """A consistent copy of what programs write while it is taken."""
 
+import fcntl
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 from heating.errors import CommandError
+
+_SHARED = 0x40000002, 510
+"""The bytes of an SQLite file on which everybody who reads holds a lock, and with a log (WAL) as long as it is open."""
+
+
+def is_open(path: Path) -> bool:
+    """Whether another program has an SQLite file open."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED[1], _SHARED[0])
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def copy_database(source: Path, target: Path) -> None:

@@ -229,6 +229,11 @@ def test_a_stack_that_was_destroyed_is_made_again_from_its_backup(
     assert snapshots == "", "the snapshot is removed"
     before = journal(stack)
 
+    restore = ("run", "--rm", "--no-TTY", "restore")
+    refused = stack.try_to(*restore, f"/backups/{made.name}", "--force")
+    assert refused.returncode == 1
+    assert "a program has it open; stop the programs first" in refused.stderr
+
     # With nobody who has them open, journal and store are files in volumes that may only be read.
     stack("stop", "--timeout", "5", "poller", "bridge")
     assert "secrets, store, journal, prom" in stack(
@@ -245,7 +250,6 @@ def test_a_stack_that_was_destroyed_is_made_again_from_its_backup(
     whole = made.read_bytes()
     (folder / "backups" / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
     (folder / "backups" / "photo.tar.gz").write_bytes(b"none of ours")
-    restore = ("run", "--rm", "--no-TTY", "restore")
     for name, says in (("cut.tar.gz", "it is cut off or was changed"), ("photo.tar.gz", "this is no backup")):
         refused = stack.try_to(*restore, f"/backups/{name}")
         assert refused.returncode == 1

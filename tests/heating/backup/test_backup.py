@@ -8,6 +8,8 @@ import os
 import pwd
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tarfile
 import threading
 from datetime import UTC, datetime, timedelta
@@ -147,6 +149,7 @@ def test_what_root_puts_back_belongs_to_whom_it_belonged_or_to_whom_the_folder_b
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "poller").mkdir(parents=True)
     os.chown(elsewhere / "poller", 10001, 10002)
+    os.chown(elsewhere, 1000, 1001)
     assert main(["backup", "--config", str(home / "config.toml")]) == 0
     (made,) = (home / "backups").iterdir()
     restore(made, elsewhere)
@@ -155,6 +158,7 @@ def test_what_root_puts_back_belongs_to_whom_it_belonged_or_to_whom_the_folder_b
         elsewhere / "config.toml": (nobody.pw_uid, nobody.pw_gid),
         elsewhere / "secrets" / "mqtt": (1883, 1884),
         elsewhere / "poller" / "journal.sqlite": (10001, 10002),
+        elsewhere / "secrets": (1000, 1001),
     }
     assert {path: (path.stat().st_uid, path.stat().st_gid) for path in owners} == owners
     with gzip.open(made) as packed, tarfile.open(fileobj=packed) as tar:
@@ -177,6 +181,25 @@ def test_nothing_is_overwritten_without_being_told_and_nothing_is_deleted(home, 
     assert not (home / "secrets" / "mqtt.before-restore-1").exists()
     assert (home / "poller" / "journal.sqlite-wal.before-restore-1").exists(), "a log of another database"
     assert count(home / "poller" / "journal.sqlite") == 1000
+
+
+def test_nothing_is_put_back_under_a_program_that_runs(home, backup, capsys):
+    """Not with --force either: it would go on writing into what was moved aside."""
+    journal = home / "poller" / "journal.sqlite"
+    script = (
+        "import sqlite3, sys; one = sqlite3.connect(sys.argv[1]); one.execute('SELECT * FROM state'); "
+        "print('open', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(journal)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout.readline() == "open\n"
+        before = files_of(home)
+        assert restore(backup, home, "--force") == 1
+        assert f"{journal}: a program has it open; stop the programs first" in capsys.readouterr().err
+        assert files_of(home) == before
+        program.stdin.close()
+        program.wait(10)
+    assert restore(backup, home, "--force") == 0
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
