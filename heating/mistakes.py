@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from readings.environment import PREFIX
 from readings.errors import SettingsError
-from readings.settings import PREFIX
 
 MOST = 200
 """So often the file is read at most: no person makes more mistakes."""

@@ -18,7 +18,7 @@ from poller.points import Encoding, Field, Point, Rules, Table, WordOrder
 from poller.profile_file import DefaultsTable, PointTable, ProfileTable, TextTable, make_field
 from poller.profile_merge import count_from_zero, extend
 from readings.reading import Kind
-from readings.settings import describe, find_unusable
+from readings.validation import describe, find_unusable
 
 __all__ = [
     "DefaultsTable", "Encoding", "Field", "Point", "PointTable", "Profile", "ProfileError", "ProfileTable", "Rules", "Table",

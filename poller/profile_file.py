@@ -10,7 +10,7 @@ from poller.errors import ProfileError
 from poller.points import Encoding, Field, Point, Rules, Sentinel, Table, WordOrder
 from readings.payload import FieldKind
 from readings.reading import Kind, is_field_name
-from readings.settings import describe
+from readings.validation import describe
 from readings.vocabulary import VOCABULARY, Quantity
 
 OWN_QUANTITY = ("unit", "kind", "description", "short", "decimals")

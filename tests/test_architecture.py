@@ -21,6 +21,7 @@ PURE = {
     "readings/release.py",
     "readings/rivals.py",
     "readings/topics.py",
+    "readings/validation.py",
     "readings/vocabulary.py",
     "poller/address.py",
     "poller/advice.py",

@@ -11,7 +11,7 @@ from poller.decode import Decoded, decode_point, decode_text
 from poller.errors import CaptureError, DecodeError, ProfileError
 from poller.points import Point, Table
 from poller.profile import Profile
-from readings.settings import describe
+from readings.validation import describe
 
 Word = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Meaning = int | float | str
