@@ -261,13 +261,16 @@ def migrating(tmp_path: Path) -> Iterator[Stack]:
     )
     environment = {"HEATING_CONFIG": os.devnull, "HEATING_NETWORK": "heating-migrate"}
     stack = Stack("heating-migrate", [*files("migrate"), renamed], environment)
-    stack("down", "--volumes", "--remove-orphans", "--timeout", "2")
+    # With its profile, or what ended under it stays.
+    away = ("--profile", "migrate", "down", "--volumes", "--remove-orphans", "--timeout", "2")
+    stack(*away)
     docker("volume", "rm", "--force", ORIGINAL_VOLUME)
     docker("volume", "create", ORIGINAL_VOLUME)
     try:
         with stack.running("prometheus"):
             yield stack
     finally:
+        stack(*away)
         docker("volume", "rm", ORIGINAL_VOLUME)
 
 
