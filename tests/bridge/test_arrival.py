@@ -6,16 +6,21 @@ from hypothesis import strategies as st
 
 from bridge.arrival import (
     MAX_SEQ,
+    AvailabilityCame,
+    HealthCame,
     Identity,
     InfoCame,
     InfoGone,
+    JournalCame,
     Nothing,
+    ProgramCame,
     RefusedMessage,
     StateCame,
     interpret,
 )
-from readings.payload import encode_info
-from readings.topics import Leaf, Topics
+from readings.health import Health, encode_health
+from readings.payload import StreamRange, encode_info
+from readings.topics import Leaf, Program, Topics
 from tests.bridge.states import METER, make_info
 
 TOPICS = Topics("heating")
@@ -94,6 +99,53 @@ def test_an_announcement_without_a_stream_is_refused():
 @pytest.mark.parametrize("leaf", [Leaf.INFO, Leaf.STATE, Leaf.AVAILABILITY, Leaf.JOURNAL])
 def test_an_empty_payload_takes_a_message_back_and_with_the_announcement_the_device(leaf):
     assert meaning(b"", leaf) == (InfoGone(METER) if leaf is Leaf.INFO else Nothing())
+
+
+HEALTH = Health(name="cellar", version="1", metrics={})
+
+
+@pytest.mark.parametrize(
+    ("place", "payload", "meant"),
+    [
+        ("poller/cellar/availability", b"online", ProgramCame(Program.POLLER, "cellar", True)),
+        ("bridge/attic/availability", b"offline", ProgramCame(Program.BRIDGE, "attic", False)),
+        ("poller/cellar/health", encode_health(HEALTH), HealthCame(Program.POLLER, "cellar", HEALTH)),
+        (f"{METER}/availability", b"offline", AvailabilityCame(METER, False)),
+        (f"{METER}/journal", b'[["a",1,2]]', JournalCame(METER, (StreamRange("a", 1, 2),))),
+        (f"{METER}/journal", b'[["a",1,%d]]' % MAX_SEQ, JournalCame(METER, (StreamRange("a", 1, MAX_SEQ),))),
+    ],
+)
+def test_what_is_said_of_programs_and_devices(place, payload, meant):
+    assert interpret(f"heating/{place}", payload, TOPICS) == meant
+
+
+def test_a_list_that_lay_at_the_broker_is_none_of_now():
+    came = interpret(f"heating/{METER}/journal", b'[["a",1,2]]', TOPICS, retained=True)
+    assert isinstance(came, JournalCame)
+    assert not came.is_live
+
+
+@pytest.mark.parametrize(
+    ("place", "payload"),
+    [
+        ("poller/cellar/availability", b"ONLINE"),
+        ("poller/cellar/health", b"online"),
+        (f"{METER}/availability", b"{}"),
+        (f"{METER}/journal", b'[["a",1,%d]]' % (MAX_SEQ + 1)),
+        (f"{METER}/journal", b'[["a",2,1]]'),
+    ],
+)
+def test_what_is_none_of_it_is_refused_and_names_no_state(place, payload):
+    refused = interpret(f"heating/{place}", payload, TOPICS)
+    assert isinstance(refused, RefusedMessage)
+    assert refused.identity is None
+
+
+def test_only_a_state_is_refused_under_a_name():
+    payload = b'{"stream":"a","seq":7,"contract":"none"}'
+    assert meaning(payload, Leaf.INFO) == RefusedMessage(
+        TOPICS.device(METER, Leaf.INFO), "Expected `int`, got `str` - at `$.contract`", payload
+    )
 
 
 def test_a_request_for_states_is_not_for_the_bridge():
