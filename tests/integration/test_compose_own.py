@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import time
 import tomllib
@@ -249,18 +250,22 @@ def test_sensors_alone_come_over_tls_and_are_shown_and_not_sent(sensors_alone: S
 
 
 ORIGINAL_VOLUME = "heating-test-original-data"
+THEIR_VOLUME = "heating-test-their-data"
 
 
 @pytest.fixture
 def migrating(tmp_path: Path) -> Iterator[Stack]:
     """The stack in the original's volume, under another name: a machine with the real one is left alone."""
     needs_engine()
-    (renamed := tmp_path / "renamed.yaml").write_text(
-        f"volumes:\n  prometheus: {{name: {ORIGINAL_VOLUME}}}\n"
+    (ports := tmp_path / "ports.yaml").write_text(
         'services:\n  prometheus: {ports: !override ["127.0.0.1::9090"], healthcheck: {interval: 2s}}\n'
     )
-    environment = {"HEATING_CONFIG": os.devnull, "HEATING_NETWORK": "heating-migrate"}
-    stack = Stack("heating-migrate", [*files("migrate"), renamed], environment)
+    environment = {
+        "HEATING_CONFIG": os.devnull,
+        "HEATING_NETWORK": "heating-migrate",
+        "PROMETHEUS_VOLUME": ORIGINAL_VOLUME,
+    }
+    stack = Stack("heating-migrate", [*files("migrate"), ports], environment)
     # With its profile, or what ended under it stays.
     away = ("--profile", "migrate", "down", "--volumes", "--remove-orphans", "--timeout", "2")
     stack(*away)
@@ -286,15 +291,24 @@ def test_the_originals_volume_is_taken_over_and_no_down_removes_it(migrating: St
 
 
 def test_its_readings_are_brought_under_the_names_of_this_system(migrating: Stack, tmp_path: Path):
-    """The commands of docs/migration.md, from two runs of both systems on."""
+    """The commands of docs/migration.md, of a stack that had a volume of its own before."""
     past = Past(changed_s=utc("2026-03-12T15:00"), end_s=utc("2026-03-13T00:00"))
     house = OriginalHouse(past)
     needs("promtool")
     data = fill(tmp_path, house.lines())
-    migrating("stop", "prometheus")
-    mounts = ["--volume", f"{data}:/from:ro", "--volume", f"{ORIGINAL_VOLUME}:/to"]
+    mounts = ["--volume", f"{data}:/from:ro", "--volume", f"{THEIR_VOLUME}:/to"]
     copy = "cp -r /from/. /to && chown -R 65534:65534 /to"
     docker("run", "--rm", *mounts, "--entrypoint", "sh", "python:3.13-slim", "-c", copy)
+    page = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
+    (typed,) = re.findall(r"^ *docker (run .*)$", page, re.MULTILINE)
+    names = {"heatpump_dashboard_prometheus_data": THEIR_VOLUME, "heating_prometheus": ORIGINAL_VOLUME}
+    for name, here in names.items():
+        typed = typed.replace(f" {name}:", f" {here}:")
+    migrating("stop", "prometheus")
+    try:
+        docker(*shlex.split(typed))
+    finally:
+        docker("volume", "rm", "--force", THEIR_VOLUME)
     migrating("start", "prometheus")
     assert migrating.eventually(f"count_over_time(wago_power_factor[{2 * 365}d])")
     send(int(migrating.address("prometheus", 9090).rsplit(":", 1)[1]), house.samples())
@@ -332,3 +346,5 @@ def test_promtool_is_that_of_the_prometheus_that_runs():
         )
     )["services"]
     assert services["promtool"]["image"] == services["prometheus"]["image"]
+    page = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"prom/prometheus:\S+", page)) == {services["prometheus"]["image"]}
