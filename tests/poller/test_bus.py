@@ -561,8 +561,10 @@ def test_on_rtu_it_is_known_what_may_still_be_answered(rtu_bus):
 
 def test_a_late_refusal_of_another_request_is_not_taken_for_this_ones(rtu_bus):
     """It would cut this block into pieces for good."""
-    very_late = lambda request: [(2.5 * TIMEOUT_S, request.refusal(2))]  # noqa: E731
-    rtu_bus.plays(very_late, lambda request: [(1.0 * TIMEOUT_S, request.answer())])
+    rtu_bus.plays(
+        lambda request: [(1.5 * TIMEOUT_S, request.refusal(2))],  # half a timeout after the next request...
+        lambda request: [(1.0 * TIMEOUT_S, request.answer())],  # ...and before its answer
+    )
     assert forwarding_fails(rtu_bus, ask("03 0fff 0001")) is FailureReason.TIMEOUT
     assert rtu_bus.read(A, timeout_s=5) == words(2, A)
 

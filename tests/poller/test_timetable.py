@@ -392,11 +392,11 @@ def test_a_point_that_does_not_exist_fails_alone_and_without_a_retry():
             else None
         ), FAST
 
-    meter = plan(METER, block(0, 6, (0, 2), (2, 2), (4, 2)))
+    meter = plan(METER, block(0, 6, (0, 2), (2, 2), (4, 2)), block(50, 1), block(80, 1))
     play = Play(Timetable([meter], 0.0, is_rtu=False), answer).until(31.0)
-    pieces = ["holding 0+2", "holding 2+2", "holding 4+2"]
-    assert play.requests(METER) == ["holding 0+6", "holding 0+6", *pieces, *pieces]
-    assert [type(one) for one in play.polls[1].outcomes] == [BlockRead, BlockFailure, BlockRead]
+    pieces, others = ["holding 0+2", "holding 2+2", "holding 4+2"], ["holding 50+1", "holding 80+1"]
+    assert play.requests(METER) == ["holding 0+6", *others, "holding 0+6", *pieces, *pieces, *others]
+    assert [type(one) for one in play.polls[1].outcomes] == [BlockRead, BlockFailure, *[BlockRead] * 3]
 
 
 def test_who_it_is_is_asked_at_the_start_and_when_wanted_and_failing_that_costs_no_poll():
