@@ -246,8 +246,8 @@ def test_an_answer_may_come_byte_by_byte(bus):
         return [(0.002, bytes([byte])) for byte in request.answer()]
 
     bus.plays(in_pieces)
-    assert bus.read(B) == words(2, B)
-    assert bus.read(A) == words(2, A)
+    assert bus.read(B, timeout_s=5) == words(2, B)
+    assert bus.read(A, timeout_s=5) == words(2, A)
 
 
 def test_a_lost_answer_is_a_timeout_and_the_connection_is_kept(bus):
