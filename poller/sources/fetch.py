@@ -39,7 +39,8 @@ def fetch_page(url: str, timeout_s: float) -> bytes:
 
     Args:
         url: Its address.
-        timeout_s: How long all of it may take, whatever the server does.
+        timeout_s: Seconds that all of it may take once there is a connection, whatever the server does. Each of
+            its addresses may take as long to be connected to, and its name as long to be looked up as the system lets it.
 
     Raises:
         PageError: It could not be read, with its reason.
@@ -124,7 +125,7 @@ def _read(answer: http.client.HTTPResponse) -> bytes | str:
     if answer.status in _REDIRECTS and location:
         return location
     if answer.status != 200:
-        raise PageError(PageTrouble.STATUS, f"it answers {answer.status} {answer.reason}")
+        raise PageError(PageTrouble.STATUS, f"it answers {answer.status} {answer.reason[:100]}")
     if (answer.getheader("Content-Encoding") or "identity").lower() != "identity":
         raise PageError(PageTrouble.COMPRESSED, "its answer is packed, which was not asked for")
     body = answer.read(LARGEST_BYTES + 1)

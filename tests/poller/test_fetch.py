@@ -173,6 +173,13 @@ def test_every_other_answer_has_its_reason(serve, answer, expected):
         assert trouble(url) is expected
 
 
+def test_a_server_s_own_words_do_not_fill_the_log(serve):
+    server = serve(says(b"HTTP/1.1 404 " + b"x" * 50_000 + b"\r\nContent-Length: 0\r\n\r\n"))
+    with pytest.raises(PageError) as caught:
+        fetch_page(server.url, TIMEOUT_S)
+    assert len(str(caught.value)) < 200
+
+
 def test_a_page_of_exactly_the_largest_size_is_read(serve):
     page = b"a 1\n" * (LARGEST_BYTES // 4)
     assert fetch_page(serve(says(b"HTTP/1.1 200 OK\r\n\r\n" + page)).url, TIMEOUT_S) == page
