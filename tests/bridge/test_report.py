@@ -6,6 +6,7 @@ from bridge.report import Report
 from bridge.status import BridgeStatus, DeviceBacklog
 from readings.health import BRIDGE_HEALTH, Tally
 from readings.reading import DeviceKey, Kind
+from readings.release import VERSION
 from readings.topics import Topics
 
 
@@ -74,3 +75,10 @@ def test_the_age_of_the_oldest_that_waits_is_told_of_each_device():
     report.set_gauges()
     ages = tally.samples()["bridge_oldest_waiting_seconds"]
     assert {one.labels["device"]: one.value for one in ages} == {"hall": 60, "wp": 1.5, "idle": 0}
+
+
+def test_it_says_when_it_started_and_which_release_it_is():
+    tally = Tally(BRIDGE_HEALTH)
+    Report("b", topics=Topics("heating"), tally=tally, status=BridgeStatus, wall_ms=lambda: 1_795_406_706_500)
+    assert tally.value("bridge_start_time_seconds") == 1_795_406_706.5
+    assert tally.value("bridge_build_info", version=VERSION) == 1
