@@ -333,9 +333,15 @@ def test_a_poller_that_left_is_named_at_its_devices_and_below():
     house = House()
     house.add("wago-879", "wp", {"power_total_kw": 1.0})
     house.latest.poller_gone("poller")
+    started = {
+        "poller_start_time_seconds": [HealthSample({}, NOON_MS / 1000 - 7200)],
+        "poller_journal_rows": [HealthSample({}, 0)],
+        "poller_journal_failures_total": [HealthSample({}, 0)],
+    }
+    house.latest.health(Program.POLLER, "poller", Health(name="poller", version="0.1.0", metrics=started))
     text = house.page().text
     assert "poller offline wp The poller that reads it is not connected." in text
-    assert "Poller offline" in text
+    assert "Poller offline Version 0.1.0 0 readings in its journal Broker" in text
 
 
 def test_what_the_parts_of_the_way_say():
