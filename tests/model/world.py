@@ -705,7 +705,7 @@ class Request:
     def __init__(self, body: bytes, samples: Sequence[Sample], database: ModelDatabase) -> None:
         self.body = body
         self.samples = {(one.series, one.timestamp_ms) for one in samples}
-        self.has_answer = False
+        self.has_answer = self.is_too_large = False
         self._database, self._commits = database, database.commits
 
     @property
@@ -771,6 +771,7 @@ class Receiver:
         if len(samples) > self.most:
             if self.last is not None and not self.last.is_settled:
                 self.last.has_answer = False  # nobody heard it
+                self.last.is_too_large = self.last.body == body
             return TooLarge("413")
         self._look(body, samples)
         self.is_up = trouble not in {Trouble.DIES, Trouble.DIES_AFTER}
@@ -815,9 +816,11 @@ class Receiver:
             self.doubtful -= self.last.samples
         elif self.last is not None:
             self.doubtful |= self.last.samples
-        if not (self.is_known or was_settled or is_same or self.has_failed_at_samples):
+        request = Request(body, samples, database)
+        is_piece = self.last is not None and self.last.is_too_large and request.samples <= self.last.samples
+        if not (self.is_known or was_settled or is_same or is_piece or self.has_failed_at_samples):
             raise BrokenPromiseError("a request whose outcome was unknown was followed by another one")
-        self.last, self.is_known = Request(body, samples, database), False
+        self.last, self.is_known = request, False
         newest = {series: max(values) for series, values in self.series.items()}
         lanes = set()
         within: set[tuple[Series, int]] = set()
