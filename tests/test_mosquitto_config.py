@@ -125,6 +125,33 @@ def test_what_a_subscriber_missed_waits_for_it_over_a_restart_of_the_broker(brok
     assert got.stdout.splitlines() == sent
 
 
+def test_a_message_that_would_fill_the_memory_is_not_passed_on(broker: Broker):
+    broker.server.start()
+    poller = broker.settings("poller")
+
+    def publish(topic: str, payload: str) -> None:
+        # With QoS 0 mosquitto_pub is not told what became of it.
+        subprocess.run(
+            [
+                needs("mosquitto_pub"),
+                *("-h", "127.0.0.1", "-p", str(poller.port), "-r", "-t", topic, "-s"),
+                *("-u", "poller", "-P", str(poller.password)),
+            ],
+            input=payload,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+
+    for topic, payload in (("long", "9" * 9_000_000), ("endless", "9" * 11_000_000), ("last", "9")):
+        publish(f"heating/meter/{topic}/state", payload)
+    got = subscribe(broker, "bridge", "heating/meter/+/state", "-F", "%t %l", "--retained-only", "-W", "3")
+    assert sorted(got.stdout.splitlines()) == [
+        "heating/meter/last/state 1",
+        "heating/meter/long/state 9000000",
+    ]
+
+
 @pytest.mark.parametrize(
     "who", [(), ("-u", "viewer"), ("-u", "viewer", "-P", ""), ("-u", "poller", "-P", "poller")]
 )

@@ -21,7 +21,7 @@ class BackupTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """
 
     folder: str = "backups"
-    at: Annotated[str, msgspec.Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")] = "03:00"
+    at: Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")] = "03:00"
     also: tuple[str, ...] = ()
     stack: str | None = None
     secrets: str | None = None
