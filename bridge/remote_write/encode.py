@@ -61,14 +61,16 @@ class Encoder:
             Protobuf in snappy's block format (receivers refuse the framed one).
         """
         by_labels: defaultdict[bytes, list[bytes]] = defaultdict(list)
-        frames = _Frames()
+        time_ms: int | None = None
         for one in sorted(samples, key=_time_of):
+            if one.timestamp_ms != time_ms:
+                time_ms = one.timestamp_ms
+                pack, head, time = _frame(time_ms)
             own, value = by_labels[self._labels[one.series]], one.value
             if value or copysign(1, value) < 0:  # -0.0 is no zero to protobuf
-                pack, head, time = frames[one.timestamp_ms]
                 own.append(pack(head, value, time))
             else:
-                own.append(_zero(one.timestamp_ms))
+                own.append(_zero(time))
         parts: list[bytes] = []
         for labels, own in by_labels.items():
             series = labels + b"".join(own)
@@ -90,20 +92,6 @@ class _Labels(dict[Series, bytes]):
         made = TimeSeries(labels=[Label(name=name, value=value) for name, value in pairs])
         self[series] = made.SerializeToString()
         return self[series]
-
-
-_Frame = tuple[Callable[[bytes, float, bytes], bytes], bytes, bytes]
-"""What puts a sample together, and what stands before and after its value."""
-
-
-class _Frames(dict[int, _Frame]):
-    """The frame of every sample of a time; made when it is first asked for."""
-
-    def __missing__(self, timestamp_ms: int) -> _Frame:
-        time = _time(timestamp_ms)
-        head = _SAMPLE + varint(len(_VALUE) + 8 + len(time)) + _VALUE
-        self[timestamp_ms] = struct.Struct(f"<{len(head)}sd{len(time)}s").pack, head, time
-        return self[timestamp_ms]
 
 
 def label_pairs(series: Series, constant: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -134,11 +122,14 @@ def varint(number: int) -> bytes:
     return bytes(done)
 
 
-def _zero(timestamp_ms: int) -> bytes:
-    """A sample whose value is 0: protobuf leaves out what is zero, be it the value or the time."""
-    time = _time(timestamp_ms)
+def _frame(timestamp_ms: int) -> tuple[Callable[[bytes, float, bytes], bytes], bytes, bytes]:
+    """What puts together a sample of that time, and what stands before and after its value."""
+    # Protobuf leaves out what is zero, be it the value or the time.
+    time = _TIMESTAMP + varint(timestamp_ms) if timestamp_ms else b""
+    head = _SAMPLE + varint(len(_VALUE) + 8 + len(time)) + _VALUE
+    return struct.Struct(f"<{len(head)}sd{len(time)}s").pack, head, time
+
+
+def _zero(time: bytes) -> bytes:
+    """A sample whose value is 0."""
     return _SAMPLE + varint(len(time)) + time
-
-
-def _time(timestamp_ms: int) -> bytes:
-    return _TIMESTAMP + varint(timestamp_ms) if timestamp_ms else b""
