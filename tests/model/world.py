@@ -771,7 +771,7 @@ class Receiver:
         if len(samples) > self.most:
             if self.last is not None and not self.last.is_settled:
                 self.last.has_answer = False  # nobody heard it
-                self.last.is_too_large = self.last.body == body
+                self.last.is_too_large |= self.last.body == body
             return TooLarge("413")
         self._look(body, samples)
         self.is_up = trouble not in {Trouble.DIES, Trouble.DIES_AFTER}
