@@ -4,7 +4,7 @@ import itertools
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,6 @@ from poller.config import PollerSettings
 from poller.device import Device
 from poller.profile import load_profile
 from poller.run import Poller
-from poller.sources.sampled import Sampled
 from poller.walltime import ClockReading
 from readings.reading import DeviceKey, Kind
 from readings.settings import MqttSettings
@@ -46,6 +45,8 @@ class DoubtfulClock(MachineClock):
 class House:
     """A poller with four sensors that report five times a second, and a bridge that is a process of its own."""
 
+    devices = DEVICES
+
     def __init__(self, folder: Path, mqtt_port: int, prometheus_port: int) -> None:
         self.prometheus_port = prometheus_port
         self.clock = DoubtfulClock()
@@ -68,7 +69,7 @@ class House:
                 (),
                 (),
             ),
-            sources=[Sampled(DEVICES, self._sample, every_s=EVERY_S)],
+            sources=[self],
             clock=self.clock,
             on_hang=pytest.fail,
         )
@@ -77,10 +78,11 @@ class House:
         self.start_bridge()
         self.poller.start()
 
-    def _sample(self) -> Mapping[DeviceKey, Report]:
-        if not self.is_polling:
-            return {}
-        return {device.key: Report({FIELD: 20 + next(self.numbers) % 50 / 10}, None) for device in DEVICES}
+    def run(self, emit: Callable[[Device, Report], None], wait: Callable[[float], bool]) -> None:
+        """The poller's source of them."""
+        while not wait(EVERY_S):
+            for device in DEVICES if self.is_polling else ():
+                emit(device, Report({FIELD: 20 + next(self.numbers) % 50 / 10}, None))
 
     def start_bridge(self) -> None:
         with self.log.open("ab") as log:

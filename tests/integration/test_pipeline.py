@@ -11,14 +11,13 @@ import pytest
 
 from bridge.config import read_config as read_bridge_config
 from bridge.run import Bridge
-from heating.demo import CONFIG, REMOTE_WRITE
+from heating.demo import CONFIG
 from heating.simulated import SimulatedHouse
 from poller.config import read_config as read_poller_config
 from poller.run import Poller
 from readings.payload import decode_state
 from simulator.bus import Exchange
 from simulator.house_bus import METER_UNIT
-from simulator.shelly import PREFIX as SHELLY
 from tests.conftest import Server, free_port, needs, wait_until
 from tests.integration.prometheus_api import query, samples
 
@@ -52,20 +51,18 @@ class Running:
         self.journal = folder / "poller" / "journal.sqlite"
         self.house = SimulatedHouse(speed=10, seed=3)
         self.house.__enter__()
-        config = folder / "config.toml"
-        text = CONFIG.format(
-            mqtt_port=mqtt_port,
-            web_port=free_port(),
-            listen="127.0.0.1",
-            gateway_port=self.house.port,
-            shelly=SHELLY,
-            remote_write=REMOTE_WRITE.format(port=prometheus_port),
-        )
-        config.write_text(
-            text.replace("interval = 5", "interval = 1").replace("unit = 7", "unit = 7\ninterval = 1")
-        )
-        self.settings = read_poller_config(config, {})
-        self.bridge = Bridge(read_bridge_config(config, {}))
+        own = {
+            "mqtt.port": mqtt_port,
+            "poller.data": str(folder / "poller"),
+            "bridge.data": str(folder / "bridge"),
+            "bridge.listen": f"127.0.0.1:{free_port()}",
+            "bus[0].connect": f"tcp://127.0.0.1:{self.house.port}",
+            "device[0].interval": 1,
+            "device[1].interval": 1,
+            "remote_write[0].url": f"http://127.0.0.1:{prometheus_port}/api/v1/write",
+        }
+        self.settings = read_poller_config(CONFIG, {}, own)
+        self.bridge = Bridge(read_bridge_config(CONFIG, {}, own))
         self.poller = Poller(self.settings, trust_at_once=True, on_hang=pytest.fail)
         self.bridge.start()
         self.poller.start()
@@ -109,14 +106,14 @@ def pipeline(tmp_path: Path, mosquitto: Server, prometheus: Server) -> Iterator[
 @pytest.mark.prometheus
 def test_every_reading_is_in_prometheus_under_its_name_at_its_time(pipeline: Running):
     wait_until(
-        lambda: pipeline.poller.tally.value("poller_states_journaled_total", device="heating") >= POLLS,
+        lambda: pipeline.poller.tally.value("poller_states_journaled_total", device="meter") >= POLLS,
         within_s=40,
         what=f"{POLLS} polls in the journal",
     )
     pipeline.stop()
     wall_minus_monotonic = time.time() - time.monotonic()
     expected: dict[tuple[str, str], list[tuple[int, float]]] = {}
-    for device, prefixes in (("heating", ("meter", "wago")), ("heatpump", ("heatpump",))):
+    for device, prefixes in (("meter", ("meter", "wago")), ("heatpump", ("heatpump",))):
         for time_ms, fresh in pipeline.rows(device):
             for field, value in fresh.items():
                 if value is not None:
@@ -143,7 +140,7 @@ def test_every_reading_is_in_prometheus_under_its_name_at_its_time(pipeline: Run
     # And from the other end: what the devices answered, as the registers had it.
     for exchange in pipeline.exchanges():
         assert exchange.fault is None
-        device, prefix = ("heating", "meter") if exchange.unit == METER_UNIT else ("heatpump", "heatpump")
+        device, prefix = ("meter", "meter") if exchange.unit == METER_UNIT else ("heatpump", "heatpump")
         took_place_ms = (exchange.taken_at + wall_minus_monotonic) * 1000
         for field, value in exchange.values.items():
             if "energy" in field or (f"{prefix}_{field}", device) not in expected:
@@ -155,7 +152,7 @@ def test_every_reading_is_in_prometheus_under_its_name_at_its_time(pipeline: Run
             ]
             assert near, f"{field} = {value} at {took_place_ms:.0f}"
 
-    answered = len(pipeline.rows("heating")) + len(pipeline.rows("heatpump"))
+    answered = len(pipeline.rows("meter")) + len(pipeline.rows("heatpump"))
     tally = pipeline.poller.tally
     polls = [
         one.value
@@ -185,7 +182,7 @@ def test_a_state_is_one_readable_line_for_mosquitto_sub(pipeline: Running):
     command = [program, "-p", str(pipeline.mqtt_port), "-t", "heating/#", "-v", "-W", "4"]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
     assert all(line.startswith("heating/") for line in said), "one line per message"
-    states = [line.split(" ", 1) for line in said if line.split(" ")[0].endswith("/meter/heating/state")]
+    states = [line.split(" ", 1) for line in said if line.split(" ")[0].endswith("/meter/meter/state")]
     assert len(states) >= 2
     for _, payload in states:
         assert payload.startswith('{"time":"20')

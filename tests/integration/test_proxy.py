@@ -131,7 +131,7 @@ def run_house(framing: str, *, baud: int = 0, interval_s: float = INTERVAL_S) ->
             wait=server.desk.wait,
             on_poll=house.take,
             tally=tally,
-            counter=server.desk,
+            desk=server.desk,
         )
         threads = [threading.Thread(target=target, daemon=True) for target in (worker.run, server.run)]
         for thread in threads:

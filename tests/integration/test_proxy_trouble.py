@@ -217,7 +217,7 @@ class Street:
             wait=wait,
             on_poll=self._take,
             tally=Tally(POLLER_HEALTH),
-            counter=self,
+            desk=self,
         ).run()
         return self
 
