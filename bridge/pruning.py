@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bridge.batch import RowId, Run
 from bridge.database import Database, Sql
 from bridge.outbox import notice_reboot
 from bridge.range_tables import read_ranges, write_ranges
 from bridge.ranges import Range, Ranges, minus, single, union
-from bridge.rows import runs_from
+from bridge.rows import row_before, runs_from
 from readings.reading import DeviceKey, Kind
 
 SENT_ROWS_STAY_S = 600.0
@@ -82,25 +83,39 @@ class _Work:
         self._sql = sql
         self.dropped: Counter[tuple[DeviceKey, str]] = Counter()
         self._under_way: dict[int, Ranges] = {}
+        # What waits for long is read again: without the row that it is judged against a series would not end, and a
+        # batch would have other samples, so that its pieces were others.
+        self._judged_against: set[RowId] = set()
         for (runs,) in sql.execute("SELECT runs FROM batch WHERE settled_s IS NULL"):
             for run in runs_from(runs):
                 held = self._under_way.get(run.stream, ())
                 self._under_way[run.stream] = union(held, ((run.first, run.last),))
+                if run.before is not None:
+                    self._judged_against.add(run.before)
+        for stream, seq in sql.execute(
+            "SELECT stream, seq FROM parked WHERE NOT EXISTS"
+            " (SELECT 1 FROM parked AS one WHERE one.stream = parked.stream AND one.seq = parked.seq - 1)"
+        ).fetchall():
+            before = row_before(sql, stream, seq)
+            if before is not None:
+                self._judged_against.add(before)
 
     def remove_sent(self, *, before_s: float, after_s: float) -> None:
         """What was settled before, or, on the clock of an earlier boot, seems to be settled in the future."""
         for number, runs in self._sql.execute(
             "SELECT id, runs FROM batch WHERE settled_s < ? OR settled_s > ?", (before_s, after_s)
         ).fetchall():
-            self._remove_batch(number, runs)
+            self._remove_batch(number, runs_from(runs))
 
     def remove_oldest_sent(self) -> bool:
-        found = self._sql.execute(
-            "SELECT id, runs FROM batch WHERE settled_s IS NOT NULL ORDER BY id LIMIT 1"
-        ).fetchone()
-        if found is not None:
-            self._remove_batch(*found)
-        return found is not None
+        """Rather one that others are judged against than a state that was not sent."""
+        return any(
+            self._remove_batch(number, runs_from(runs), is_forced=is_forced)
+            for is_forced in (False, True)
+            for number, runs in self._sql.execute(
+                "SELECT id, runs FROM batch WHERE settled_s IS NOT NULL ORDER BY id"
+            )
+        )
 
     def drop_older_than(self, horizon_ms: int) -> None:
         for stream in self._streams():
@@ -138,10 +153,27 @@ class _Work:
             "DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?", (MOST_QUARANTINED,)
         )
 
-    def _remove_batch(self, number: int, runs: str) -> None:
-        for run in runs_from(runs):
+    def _remove_batch(self, number: int, runs: tuple[Run, ...], *, is_forced: bool = False) -> bool:
+        """False where something that waits is judged against what would be gone."""
+        if not is_forced and any(self._is_needed(run) for run in runs):
+            return False
+        for run in runs:
             self._remove(run.stream, (run.first, run.last))
         self._sql.execute("DELETE FROM batch WHERE id = ?", (number,))
+        return True
+
+    def _is_needed(self, run: Run) -> bool:
+        """One of its rows, or the removed one that its device remembers until these take its place."""
+        if not self._judged_against:
+            return False
+        remembered = self._sql.execute(
+            "SELECT before_stream, before_seq FROM stream JOIN device ON device.id = stream.device"
+            " WHERE stream.id = ?",
+            (run.stream,),
+        ).fetchone()
+        return RowId(*remembered) in self._judged_against or any(
+            row.stream == run.stream and run.first <= row.seq <= run.last for row in self._judged_against
+        )
 
     def _streams(self) -> list[int]:
         return [number for (number,) in self._sql.execute("SELECT id FROM stream").fetchall()]

@@ -352,6 +352,44 @@ class TestPruning:
         assert (name, time) == ("meter_power_kw", NOON_MS + 4000)
         assert math.isnan(value)
 
+    @pytest.mark.parametrize("is_removed", [False, True])
+    @pytest.mark.parametrize("is_parked", [False, True])
+    def test_what_waits_for_long_is_judged_against_the_same_row(
+        self, store, database, outbox, is_parked, is_removed
+    ):
+        """Others go before it meanwhile, and would be what the store remembers."""
+        store.commit(ready(3), NOON_MS)
+        send_all(outbox)
+        if is_removed:
+            self.prune(database, now_s=SENT_ROWS_STAY_S + 1)
+        store.commit([state(4, power=None, time_ms=NOON_MS + (DAY_MS // 2 if is_parked else 4000))], NOON_MS)
+        waiting = outbox.begin(NOON_MS, 700.0)
+        if not is_parked:
+            outbox.set_aside(waiting)
+        store.commit([state(5)], NOON_MS)
+        others = outbox.begin(NOON_MS + 60_000, 700.0)
+        assert [one.timestamp_ms for one in others.samples] == [NOON_MS + 5000]
+        outbox.settle_first(others, 700.0)
+        self.prune(database, now_s=700.0 + SENT_ROWS_STAY_S + 1)
+        later = Outbox(database, boot="boot 1")
+        assert later.recall() is not is_parked
+        later.unpark(NOON_MS + DAY_MS // 2, 2000.0)
+        again = later.begin(NOON_MS + DAY_MS // 2, 2000.0)
+        assert [math.isnan(one.value) for one in again.samples] == [True]
+        later.settle_first(again, 2000.0)
+        self.prune(database, now_s=2000.0 + SENT_ROWS_STAY_S + 1)
+        assert rows(database) == []
+
+    def test_a_full_store_gives_up_what_others_are_judged_against_rather_than_what_was_not_sent(
+        self, store, database, outbox
+    ):
+        store.commit(ready(3), NOON_MS)
+        send_all(outbox)
+        store.commit([state(4)], NOON_MS)
+        outbox.set_aside(outbox.begin(NOON_MS + 4000, 0.0))
+        assert self.prune(database, size=1) == {}
+        assert rows(database) == [("a", 4)]
+
     def test_streams_that_nobody_lists_any_more_are_forgotten(self, store, database, monkeypatch):
         monkeypatch.setattr("bridge.pruning.MOST_STREAMS", 3)
         for number in range(6):

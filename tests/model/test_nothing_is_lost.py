@@ -50,6 +50,18 @@ def tell(history: Callable[[History], object]) -> None:
             it.world.close()
 
 
+def test_a_batch_that_waits_for_long_is_judged_against_the_same_row():
+    """Found in 10,000 histories: others go before what a receiver fails at, and leave the store first."""
+
+    def history(it: History) -> None:
+        it.the_bridge_s_power_is_cut_amid_a_batch(device=0, lost=0, steps=5)
+        it.the_poller_s_clock_jumps(device=1, seconds=900)
+        it.poll(device=0, has_value=False, times=2)
+        it.the_receiver_will_not_take_one_of_them(device=1, is_poison=True, place=0)
+
+    tell(history)
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda one: one.__name__)
 def test_without_one_of_its_rules_a_promise_is_broken(rule, monkeypatch):
     """And with it, it is kept, in the very same history."""
