@@ -100,7 +100,8 @@ class History(RuleBasedStateMachine):
     def the_poller_s_power_is_cut(self, lost, error_s, synchronised, comes_back):
         self.world.may_be_late = True
         self.world.poller.cut_power(lost)
-        self.world.poller.clocks.error_ms = error_s * 1000
+        # No clock is off by whole seconds: a row that is lost and a new one would have one time, to the millisecond.
+        self.world.poller.clocks.error_ms = error_s * 1000 + self.world.poller.boot if error_s else 0
         self.world.poller.clocks.synchronised = synchronised
         if comes_back:
             self.everybody_is_there_again()
