@@ -11,7 +11,7 @@ from itertools import chain
 
 import msgspec
 
-from bridge.ranges import minus, union
+from bridge.ranges import Ranges, minus, union
 from bridge.sample import Sample
 from readings.reading import DeviceKey
 
@@ -186,6 +186,18 @@ def to_runs(rows: Iterable[Row]) -> tuple[Run, ...]:
         else:
             runs.append(Run(stream, seq, seq, row.before))
     return tuple(runs)
+
+
+def hold(held: dict[int, Ranges], runs: Iterable[Run]) -> None:
+    """Add these runs to what is held, by stream.
+
+    >>> held: dict[int, Ranges] = {7: ((1, 3),)}
+    >>> hold(held, [Run(7, 4, 5, None)])
+    >>> held
+    {7: ((1, 5),)}
+    """
+    for run in runs:
+        held[run.stream] = union(held.get(run.stream, ()), ((run.first, run.last),))
 
 
 def to_pieces(samples: int, limit: int = MAX_SAMPLES) -> tuple[Piece, ...]:

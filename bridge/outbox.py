@@ -20,6 +20,7 @@ from bridge.batch import (
     and_the_rest,
     by_stream,
     cut,
+    hold,
     to_pieces,
     to_runs,
 )
@@ -91,8 +92,7 @@ class Outbox:
                         generation=self._generation,
                         is_resumed=True,
                     )
-                for run in runs_from(runs):
-                    held[run.stream] = union(held.get(run.stream, ()), ((run.first, run.last),))
+                hold(held, runs_from(runs))
             batch = self._next(sql, held, now_ms, now_s, limit)
             if batch is not None:
                 self._oldest_open = min([batch.id, *(number for number, *_ in unsettled)])

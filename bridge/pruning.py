@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bridge.batch import RowId, Run
+from bridge.arrival import MAX_SEQ
+from bridge.batch import RowId, Run, hold
 from bridge.database import Database, Sql
 from bridge.outbox import notice_reboot
 from bridge.range_tables import read_ranges, write_ranges
@@ -83,22 +84,28 @@ class _Work:
         self._sql = sql
         self.dropped: Counter[tuple[DeviceKey, str]] = Counter()
         self._under_way: dict[int, Ranges] = {}
+        runs = [
+            run
+            for (text,) in sql.execute("SELECT runs FROM batch WHERE settled_s IS NULL").fetchall()
+            for run in runs_from(text)
+        ]
+        hold(self._under_way, runs)
         # What waits for long is read again: without the row that it is judged against a series would not end, and a
         # batch would have other samples, so that its pieces were others.
-        self._judged_against: set[RowId] = set()
-        for (runs,) in sql.execute("SELECT runs FROM batch WHERE settled_s IS NULL"):
-            for run in runs_from(runs):
-                held = self._under_way.get(run.stream, ())
-                self._under_way[run.stream] = union(held, ((run.first, run.last),))
-                if run.before is not None:
-                    self._judged_against.add(run.before)
-        for stream, seq in sql.execute(
+        parked = sql.execute(
             "SELECT stream, seq FROM parked WHERE NOT EXISTS"
             " (SELECT 1 FROM parked AS one WHERE one.stream = parked.stream AND one.seq = parked.seq - 1)"
+        ).fetchall()
+        judged_against = {run.before for run in runs} | {row_before(sql, *place) for place in parked}
+        self._needed: dict[int, Ranges] = {}
+        hold(self._needed, [Run(row.stream, row.seq, row.seq, None) for row in judged_against if row])
+        for device, *remembered in sql.execute(
+            "SELECT id, before_stream, before_seq FROM device WHERE before_stream IS NOT NULL"
         ).fetchall():
-            before = row_before(sql, stream, seq)
-            if before is not None:
-                self._judged_against.add(before)
+            if RowId(*remembered) in judged_against:
+                # Whatever of it is removed would be remembered in its place.
+                streams = sql.execute("SELECT id FROM stream WHERE device = ?", (device,)).fetchall()
+                hold(self._needed, [Run(stream, 1, MAX_SEQ, None) for (stream,) in streams])
 
     def remove_sent(self, *, before_s: float, after_s: float) -> None:
         """What was settled before, or, on the clock of an earlier boot, seems to be settled in the future."""
@@ -155,25 +162,16 @@ class _Work:
 
     def _remove_batch(self, number: int, runs: tuple[Run, ...], *, is_forced: bool = False) -> bool:
         """False where something that waits is judged against what would be gone."""
-        if not is_forced and any(self._is_needed(run) for run in runs):
+        if not is_forced and any(
+            first <= run.last and run.first <= last
+            for run in runs
+            for first, last in self._needed.get(run.stream, ())
+        ):
             return False
         for run in runs:
             self._remove(run.stream, (run.first, run.last))
         self._sql.execute("DELETE FROM batch WHERE id = ?", (number,))
         return True
-
-    def _is_needed(self, run: Run) -> bool:
-        """One of its rows, or the removed one that its device remembers until these take its place."""
-        if not self._judged_against:
-            return False
-        remembered = self._sql.execute(
-            "SELECT before_stream, before_seq FROM stream JOIN device ON device.id = stream.device"
-            " WHERE stream.id = ?",
-            (run.stream,),
-        ).fetchone()
-        return RowId(*remembered) in self._judged_against or any(
-            row.stream == run.stream and run.first <= row.seq <= run.last for row in self._judged_against
-        )
 
     def _streams(self) -> list[int]:
         return [number for (number,) in self._sql.execute("SELECT id FROM stream").fetchall()]
