@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from bridge.config import read_config as read_bridge_config
 from bridge.errors import BridgeError
@@ -56,6 +57,22 @@ class Options:
 
 
 CONFIG = Path(__file__).with_name("demo.toml")
+
+
+def put_in_place(
+    folder: Path, *, mqtt_port: int, listen: str, gateway_port: int, prometheus_port: int | None
+) -> dict[str, Any]:
+    """What stands in `CONFIG` instead of its own addresses; nothing is sent where there is no Prometheus."""
+    own: dict[str, Any] = {
+        "mqtt.port": mqtt_port,
+        "poller.data": str(folder / "poller"),
+        "bridge.data": str(folder / "bridge"),
+        "bridge.listen": listen,
+        "bus[0].connect": f"tcp://127.0.0.1:{gateway_port}",
+    }
+    if prometheus_port is None:
+        return own | {"remote_write": None}
+    return own | {"remote_write[0].url": f"http://127.0.0.1:{prometheus_port}/api/v1/write"}
 
 
 def run_demo(options: Options, terminal: Terminal) -> int:
@@ -106,17 +123,13 @@ def _start_all(
         prometheus = _keep(
             start_prometheus(folder, prometheus_port, program, f"{options.page_host}:{web_port}"), stack
         )
-    own = {
-        "mqtt.port": mqtt_port,
-        "poller.data": str(folder / "poller"),
-        "bridge.data": str(folder / "bridge"),
-        "bridge.listen": f"{options.listen}:{web_port}",
-        "bus[0].connect": f"tcp://127.0.0.1:{house.port}",
-    }
-    if prometheus is None:
-        own["remote_write"] = None
-    else:
-        own["remote_write[0].url"] = f"http://127.0.0.1:{prometheus.port}/api/v1/write"
+    own = put_in_place(
+        folder,
+        mqtt_port=mqtt_port,
+        listen=f"{options.listen}:{web_port}",
+        gateway_port=house.port,
+        prometheus_port=prometheus.port if prometheus else None,
+    )
     bridge = Bridge(read_bridge_config(CONFIG, {}, own), on_failure=lambda: end("the bridge has failed"))
     bridge.start()
     stack.callback(bridge.stop)

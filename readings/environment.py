@@ -42,6 +42,15 @@ def override(tables: dict[str, Any], form: type[msgspec.Struct], environ: Mappin
             _override_one(tables, form, name, value)
 
 
+def only(environ: Mapping[str, str], prefixes: tuple[str, ...]) -> dict[str, str]:
+    """The variables for some tables, for who reads no others: those for a table that is not read would be unknown keys.
+
+    >>> only({"HEATING_REPORT__CA": "ca.pem", "HEATING_MQTT__HOST": "b"}, ("HEATING_REPORT__",))
+    {'HEATING_REPORT__CA': 'ca.pem'}
+    """
+    return {name: value for name, value in environ.items() if name.startswith(prefixes)}
+
+
 def _override_one(tables: dict[str, Any], form: type[msgspec.Struct], variable: str, value: str) -> None:
     path = variable.removeprefix(PREFIX).lower().split("__")
     is_secret = path[-1] in SECRETS

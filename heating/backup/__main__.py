@@ -21,6 +21,7 @@ from heating.backup.rotation import find_backups
 from heating.backup.schedule import find_due, find_pause
 from heating.backup.table import BackupTable
 from heating.zone import find_zone
+from readings.environment import only
 from readings.errors import SettingsError
 from readings.settings import load
 
@@ -65,8 +66,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        ours = {name: value for name, value in os.environ.items() if name.startswith(OURS)}
-        file = load(options.config, NightlyFile, ours)
+        file = load(options.config, NightlyFile, only(os.environ, OURS))
         zone = find_zone(file.report.timezone)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from bridge.config import BridgeTable
 from heating.backup.table import BackupTable
 from poller.config import PollerTable
+from readings.environment import only
 from readings.errors import SettingsError
 from readings.settings import load
 
@@ -49,13 +51,22 @@ class BackupSettings:
     places: Mapping[str, Path]
 
 
+def read_file(path: Path, environ: Mapping[str, str], changes: Mapping[str, Any] | None = None) -> BackupFile:
+    """Read what concerns a backup; `changes` are what to take instead of what stands in a place, as `load` has it.
+
+    Raises:
+        SettingsError: One line that names file, key and what was expected.
+    """
+    return load(path, BackupFile, only(environ, OURS), changes)
+
+
 def read_settings(path: Path, environ: Mapping[str, str]) -> BackupSettings:
     """Read the configuration file.
 
     Raises:
         SettingsError: One line that names file, key and what was expected.
     """
-    file = load(path, BackupFile, {name: value for name, value in environ.items() if name.startswith(OURS)})
+    file = read_file(path, environ)
     table = file.backup
     places = {
         "store": path.parent / file.bridge.data / STORE,

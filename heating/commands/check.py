@@ -4,13 +4,10 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from bridge.config import BridgeSettings
 from bridge.config import read_config as read_bridge_config
-from heating.backup.settings import OURS, BackupFile
+from heating.backup.settings import read_file
 from heating.bus import add_json
 from heating.commands import Commands, add_config
 from heating.mistakes import find_mistakes
@@ -18,7 +15,6 @@ from heating.report.settings import read_table
 from poller.config import PollerSettings
 from poller.config import read_config as read_poller_config
 from poller.sources.shelly.loading import load_shelly
-from readings.settings import load
 from readings.topics import Leaf, Topics
 
 WRONG_CONFIGURATION = 2
@@ -37,7 +33,7 @@ def _check(options: argparse.Namespace) -> int:
     mistakes = tuple(
         dict.fromkeys(
             mistake
-            for read in (read_poller_config, read_bridge_config, read_table, _read_backup)
+            for read in (read_poller_config, read_bridge_config, read_table, read_file)
             for mistake in find_mistakes(options.config, os.environ, read)
         )
     )
@@ -49,11 +45,6 @@ def _check(options: argparse.Namespace) -> int:
         settings = read_poller_config(options.config, os.environ)
         _tell(options, settings, read_bridge_config(options.config, os.environ))
     return WRONG_CONFIGURATION if mistakes else 0
-
-
-def _read_backup(path: Path, environ: Mapping[str, str], changes: Mapping[str, Any]) -> BackupFile:
-    ours = {name: value for name, value in environ.items() if name.startswith(OURS)}
-    return load(path, BackupFile, ours, changes)
 
 
 def _tell(options: argparse.Namespace, settings: PollerSettings, bridge: BridgeSettings) -> None:

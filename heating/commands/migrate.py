@@ -61,10 +61,10 @@ def _migrate(options: argparse.Namespace) -> int:
         with Prometheus(settings.server) as prometheus, Progress() as progress:
             if options.undo and blocks is not None:
                 return _undo(prometheus, blocks)
-            if options.apply and blocks is not None and blocks.is_complete():
-                print("An earlier run made its blocks and was interrupted:")
-                return _put(blocks)
             if options.apply and blocks is not None:
+                if blocks.is_complete():
+                    print("An earlier run made its blocks and was interrupted:")
+                    return _put(blocks)
                 blocks.check(0)
             began = time.monotonic()
             found = _look(prometheus, options, progress)

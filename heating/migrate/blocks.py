@@ -17,6 +17,7 @@ import msgspec
 from heating.errors import CommandError
 from heating.migrate.sieve import Points
 from heating.migrate.windows import BLOCK_H
+from heating.report.queries import escape
 
 FOLDER = "heating-migrate"
 """Within Prometheus' folder, which passes over what has not the name of a block."""
@@ -113,7 +114,8 @@ class Blocks:
         written = 0
         with text.open("w", encoding="utf-8") as file:
             for name, labels, points in series:
-                head = f"{name}{{{','.join(f'{key}={json.dumps(value, ensure_ascii=False)}' for key, value in labels.items())}}}"
+                pairs = ",".join(f'{key}="{escape(value)}"' for key, value in labels.items())
+                head = f"{name}{{{pairs}}}"
                 file.writelines(
                     f"{head} {value!r} {time_ms // 1000}.{time_ms % 1000:03d}\n" for time_ms, value in points
                 )

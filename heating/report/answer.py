@@ -1,6 +1,7 @@
 """What Prometheus answers, taken apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -64,6 +65,14 @@ class Stored:
     points: Sequence[tuple[int, float]]
 
 
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except _NO_ANSWER as error:
+        raise CommandError(f"this is no answer of Prometheus: {error}") from error
+
+
 def read_points(said: bytes) -> dict[int, float]:
     """The points of the one series that a range query brought: seconds since 1970 UTC to value.
 
@@ -73,11 +82,9 @@ def read_points(said: bytes) -> dict[int, float]:
     >>> read_points(b'{"data":{"result":[{"metric":{},"values":[[1767222000,"1.5"],[1767223800,"NaN"]]}]}}')
     {1767222000: 1.5}
     """
-    try:
+    with _refusing():
         series = msgspec.json.decode(said, type=_Ranges).data.result
         points = {round(at): float(value) for one in series for at, value in one.values}
-    except _NO_ANSWER as error:
-        raise CommandError(f"this is no answer of Prometheus: {error}") from error
     return {at: value for at, value in points.items() if value - value == 0}
 
 
@@ -87,10 +94,8 @@ def read_names(said: bytes) -> tuple[str, ...]:
     Raises:
         CommandError: It is no answer of Prometheus.
     """
-    try:
+    with _refusing():
         return msgspec.json.decode(said, type=_Names).data
-    except _NO_ANSWER as error:
-        raise CommandError(f"this is no answer of Prometheus: {error}") from error
 
 
 def read_stored(said: bytes) -> tuple[Stored, ...]:
@@ -102,13 +107,11 @@ def read_stored(said: bytes) -> tuple[Stored, ...]:
     >>> read_stored(b'{"data":{"result":[{"metric":{"__name__":"up"},"values":[[1767222000.5,"1"]]}]}}')
     (Stored(labels={'__name__': 'up'}, points=[(1767222000500, 1.0)]),)
     """
-    try:
+    with _refusing():
         return tuple(
             Stored(one.metric, [(round(at * 1000), float(value)) for at, value in one.values])
             for one in msgspec.json.decode(said, type=_Ranges).data.result
         )
-    except (msgspec.DecodeError, ValueError) as error:
-        raise CommandError(f"this is no answer of Prometheus: {error}") from error
 
 
 def read_label_sets(said: bytes) -> tuple[Mapping[str, str], ...]:
@@ -117,10 +120,8 @@ def read_label_sets(said: bytes) -> tuple[Mapping[str, str], ...]:
     Raises:
         CommandError: It is no answer of Prometheus.
     """
-    try:
+    with _refusing():
         return msgspec.json.decode(said, type=_LabelSets).data
-    except msgspec.DecodeError as error:
-        raise CommandError(f"this is no answer of Prometheus: {error}") from error
 
 
 def read_head(said: bytes) -> int:
@@ -132,10 +133,8 @@ def read_head(said: bytes) -> int:
     >>> read_head(b'{"data":{"headStats":{"minTime":1767222000000}}}')
     1767222000000
     """
-    try:
+    with _refusing():
         return msgspec.json.decode(said, type=_Status).data.headStats.minTime
-    except msgspec.DecodeError as error:
-        raise CommandError(f"this is no answer of Prometheus: {error}") from error
 
 
 def read_refusal(said: bytes) -> str:
@@ -155,7 +154,5 @@ def read_snapshot(said: bytes) -> str:
     >>> read_snapshot(b'{"status":"success","data":{"name":"20261126T023000Z-1b2c"}}')
     '20261126T023000Z-1b2c'
     """
-    try:
+    with _refusing():
         return msgspec.json.decode(said, type=_Made).data.name
-    except _NO_ANSWER as error:
-        raise CommandError(f"this is no answer of Prometheus: {error}") from error

@@ -16,9 +16,12 @@ from heating.errors import CommandError
 from heating.report.figures import Rules
 from heating.report.tariff import Price
 from heating.zone import find_zone
+from poller.sources.fetch import is_page_url
+from readings.environment import only
 from readings.errors import SettingsError
-from readings.settings import find_ca, is_http_url, load
+from readings.settings import find_ca, load
 
+OURS = ("HEATING_REPORT__",)
 WRITE_PATH = "/api/v1/write"
 LOCAL_PROMETHEUS = "http://localhost:9090"
 
@@ -131,19 +134,15 @@ def read_table(
     Raises:
         SettingsError: One line that names file, key and what was expected.
     """
-    table = load(path, ReportFile, _ours(environ), changes).report
+    table = load(path, ReportFile, only(environ, OURS), changes).report
     try:
         find_zone(table.timezone)
         find_ca(table.ca, path.parent, "report.ca")
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
-    if table.prometheus is not None and not _is_server(table.prometheus):
+    if table.prometheus is not None and not is_page_url(table.prometheus):
         raise SettingsError(f"{path}: report.prometheus: expected http://HOST:PORT, got {table.prometheus!r}")
     return table
-
-
-def _ours(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name.startswith("HEATING_REPORT__")}
 
 
 def _server(
@@ -159,7 +158,7 @@ def _server(
             )
         url = urlsplit(receiver.url)
         return replace(receiver, url=url._replace(path=url.path.removesuffix(WRITE_PATH)).geturl())
-    if prometheus is not None and not _is_server(prometheus):
+    if prometheus is not None and not is_page_url(prometheus):
         raise CommandError(f"--prometheus: expected http://HOST:PORT, got {prometheus!r}")
     chosen = prometheus if prometheus is not None else table.prometheus or ""
     return ReceiverSettings(
@@ -168,7 +167,3 @@ def _server(
         password_file=None if table.password_file is None else path.parent / table.password_file,
         ca=find_ca(table.ca, path.parent, "report.ca"),
     )
-
-
-def _is_server(text: str) -> bool:
-    return is_http_url(text) and "@" not in urlsplit(text).netloc

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.config import read_config as read_bridge_config
 from bridge.run import Bridge
-from heating.demo import CONFIG
+from heating.demo import CONFIG, put_in_place
 from heating.simulated import SimulatedHouse
 from poller.config import read_config as read_poller_config
 from poller.run import Poller
@@ -51,16 +51,13 @@ class Running:
         self.journal = folder / "poller" / "journal.sqlite"
         self.house = SimulatedHouse(speed=10, seed=3)
         self.house.__enter__()
-        own = {
-            "mqtt.port": mqtt_port,
-            "poller.data": str(folder / "poller"),
-            "bridge.data": str(folder / "bridge"),
-            "bridge.listen": f"127.0.0.1:{free_port()}",
-            "bus[0].connect": f"tcp://127.0.0.1:{self.house.port}",
-            "device[0].interval": 1,
-            "device[1].interval": 1,
-            "remote_write[0].url": f"http://127.0.0.1:{prometheus_port}/api/v1/write",
-        }
+        own = put_in_place(
+            folder,
+            mqtt_port=mqtt_port,
+            listen=f"127.0.0.1:{free_port()}",
+            gateway_port=self.house.port,
+            prometheus_port=prometheus_port,
+        ) | {"device[0].interval": 1, "device[1].interval": 1}
         self.settings = read_poller_config(CONFIG, {}, own)
         self.bridge = Bridge(read_bridge_config(CONFIG, {}, own))
         self.poller = Poller(self.settings, trust_at_once=True, on_hang=pytest.fail)
