@@ -101,7 +101,7 @@ class BusWorker:
     def _send(self, timetable: Timetable, job: Job) -> None:
         device = job.plan.device
         if job.lateness_s is not None:
-            self._tally.set("poller_poll_jitter_seconds", job.lateness_s, device=device.key.name)
+            self._tally.set("poller_poll_delay_seconds", job.lateness_s, device=device.key.name)
         outcome: BlockOutcome
         try:
             outcome = self._transport.read(job.block, job.plan.unit, job.timeout_s)

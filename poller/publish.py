@@ -16,6 +16,7 @@ from poller.device import Device, describe_device
 from poller.errors import JournalError
 from poller.presence import Presence
 from poller.replay import Requests
+from poller.states import INTERVALS
 from readings.broker import Delivery, Message
 from readings.errors import PayloadError, TopicError
 from readings.health import Health, Tally, encode_health
@@ -29,7 +30,7 @@ from readings.payload import (
     encode_journal,
     encode_state,
 )
-from readings.reading import DeviceKey, DeviceState
+from readings.reading import DeviceKey, DeviceState, Kind
 from readings.release import VERSION
 from readings.settings import HomeAssistantSettings
 from readings.topics import DeviceTopic, Leaf, Program, ProgramLeaf, Topics
@@ -137,6 +138,13 @@ class Publisher:
         self._infos[device.key] = encode_info(describe_device(device, self._name, self._stream))
         self._online.setdefault(device.key, False)
         self._presence.add(device)
+        if device.key.kind is Kind.SENSOR:
+            self._tally.set(
+                "poller_sensor_silent_after_seconds",
+                INTERVALS * device.interval_s,
+                device=device.key.name,
+                sensor_name=device.series_labels.get("sensor_name", ""),
+            )
         self._announce(device.key)
 
     @property

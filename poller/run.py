@@ -306,4 +306,4 @@ class Poller:
             self._on_hang(f"another poller with the name {self._name!r} is at work on this broker")
 
     def _emit(self, device: Device, report: Report) -> None:
-        self._recorder.offer(device, Arrival(report, time.monotonic()))
+        self._recorder.offer(device, Arrival(report, self._clock.read().monotonic))

@@ -74,12 +74,18 @@ POLLER_HEALTH = _rows(
     ),
     HealthMetric("poller_device_up", "gauge", "Whether the device can be read (0 or 1)", ("device",)),
     HealthMetric(
+        "poller_sensor_silent_after_seconds",
+        "gauge",
+        "How long the sensor may be silent before it is offline; `sensor_name` as in its readings",
+        ("device", "sensor_name"),
+    ),
+    HealthMetric(
         "poller_last_reading_timestamp_seconds",
         "gauge",
         "When the device was last read, seconds since 1970; absent while the clock is not trusted",
         ("device",),
     ),
-    HealthMetric("poller_poll_jitter_seconds", "gauge", "How late the last poll began", ("device",)),
+    HealthMetric("poller_poll_delay_seconds", "gauge", "How late the last poll began", ("device",)),
     HealthMetric(
         "poller_poll_gap_seconds", "gauge", "Time between the last two polls that were answered", ("device",)
     ),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from grafana.source.climate import SILENT
 from heating.backup.figure import NEWEST
 from poller.profile import load_profile, profile_names
 from readings.health import BRIDGE_HEALTH, POLLER_HEALTH
@@ -49,6 +50,18 @@ def test_each_alert_says_what_is_the_matter_and_what_to_do(alert: str):
         assert key in rule
 
 
+def test_no_group_is_asked_so_seldom_that_its_alerts_go_stale_in_between():
+    """`ALERTS` is written with each evaluation and is gone 5 minutes later: who watches it would ring each time."""
+    intervals = re.findall(r"^ +interval: (\w+)$", RULES.read_text(), re.MULTILINE)
+    assert set(intervals) <= {"30s", "1m", "2m"}
+
+
+def test_the_panel_counts_the_sensors_of_which_the_alert_tells():
+    rule = re.search(r"- alert: SensorSilent\n +expr: >-\n(.*?)\n +for: ", RULES.read_text(), re.DOTALL)
+    assert rule is not None
+    assert " ".join(rule[1].split()) == SILENT
+
+
 def test_they_ask_for_what_the_pipeline_makes():
     readings = {
         f"{profile.kind}_{field}"
@@ -64,7 +77,7 @@ def test_they_ask_for_what_the_pipeline_makes():
     asked = set(
         re.findall(r"\b(?:meter|heatpump|sensor|thermostat|bridge|poller|backup)_[a-zA-Z0-9_]+", expressions)
     )
-    asked -= {"poller", "bridge"}
+    asked -= {"poller", "bridge", "sensor_name"}  # labels
     assert len(asked) > 15
     assert asked <= readings | BRIDGE_HEALTH.keys() | POLLER_HEALTH.keys() | {NEWEST}
 

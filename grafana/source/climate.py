@@ -27,6 +27,14 @@ OUTDOOR_STEPS = (
 )  # fmt: skip
 SILENT_S = 300
 
+SILENT = (
+    f"time() - last_over_time(sensor_last_seen_timestamp[2d]) > {SILENT_S}"
+    " unless time() - last_over_time(sensor_last_seen_timestamp[2d])"
+    " < on (sensor_name) group_left ()"
+    " (max by (sensor_name) (last_over_time(poller_sensor_silent_after_seconds[2d])) > 900)"
+)
+"""As the alert has it: one that speaks seldom may be silent for as long as the poller gives it."""
+
 LONGEST_SILENCE = (
     "(max_over_time((time() - last_over_time(sensor_last_seen_timestamp[1h]))[10m:20s])"
     " or time() - last_over_time(sensor_last_seen_timestamp[2d])) / 60"
@@ -50,8 +58,8 @@ def climate() -> dict[str, Any]:
         number("Weakest battery", "Below 20 % it holds for some weeks yet.", (16, 0, 4, 5),
                Query("min(sensor_battery_percent)", "Battery"), unit="percent", decimals=0,
                steps=((None, "red"), (20, "yellow"), (40, "green"))),
-        number("Silent sensors", "Without a message for 5 minutes, within the last two days.", (20, 0, 4, 5),
-               Query(f"count(time() - last_over_time(sensor_last_seen_timestamp[2d]) > {SILENT_S}) or vector(0)", "Silent"),
+        number("Silent sensors", "Without a message for 5 minutes, or overdue where they speak seldom; of the last two days.",
+               (20, 0, 4, 5), Query(f"count({SILENT}) or vector(0)", "Silent"),
                unit="short", decimals=0, steps=((None, "green"), (1, "red")), filled=True),
         lines("Indoors", "Means of 5 minutes.", (0, 5, 12, 8), [Query(smooth.format(indoor), "Indoors")], unit="celsius",
               axis="temperature", decimals=1, span=(18, 25), colors={"Indoors": WHITE},
@@ -88,7 +96,7 @@ def climate() -> dict[str, Any]:
               [Query("avg_over_time(sensor_rssi_dbm[15m])", "{{sensor_name}}")], unit=DBM, axis="signal", decimals=0,
               colors=ROOMS,
               steps=((None, "red"), (-70, "yellow"), (-60, "transparent"))),
-        lines("Silence", "How long each sensor was not heard: the longest of 10 minutes.", (16, 31, 8, 7),
+        lines("Silence", "The longest of 10 minutes. Red is too long for sensors that speak every minute.", (16, 31, 8, 7),
               [Query(LONGEST_SILENCE, "{{sensor_name}}")],
               unit=MINUTES, axis="silence", decimals=0, span=(0, 6), colors=ROOMS,
               steps=((None, "transparent"), (SILENT_S / 60, "red"))),

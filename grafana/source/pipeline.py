@@ -34,7 +34,7 @@ def pipeline() -> dict[str, Any]:
               [Query("sum by (bus, reason) (rate(poller_request_failures_total[5m])) * 3600", "{{bus}}: {{reason}}")],
               unit="short", axis="requests per hour", decimals=0, span=(0, 10)),
         lines("How late polls begin", "Behind their place in the timetable.", (12, 12, 6, 7),
-              [Query("max by (device) (poller_poll_jitter_seconds)", "{{device}}")], unit="s", axis="lateness"),
+              [Query("max by (device) (poller_poll_delay_seconds)", "{{device}}")], unit="s", axis="lateness"),
         lines("Gap between two answers", "An LG heat pump may stop when its gap is longer than 20 s.", (18, 12, 6, 7),
               [Query("max by (device) (poller_poll_gap_seconds)", "{{device}}")], unit="s", axis="gap"),
         lines("States that wait, are asked for, are lost", "Between the poller's journal and this database.",

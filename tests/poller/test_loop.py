@@ -170,7 +170,7 @@ def test_every_poll_is_handed_on_with_its_answers_and_counted():
     assert [len(poll.reads) for poll in played.of("heating")] == [2, 2]
     assert played.tally.value("poller_polls_total", device="pump", result="complete") == 6
     assert played.tally.value("poller_poll_gap_seconds", device="pump") == pytest.approx(10)
-    assert played.tally.value("poller_poll_jitter_seconds", device="pump") == pytest.approx(0, abs=1e-6)
+    assert played.tally.value("poller_poll_delay_seconds", device="pump") == pytest.approx(0, abs=1e-6)
     assert played.world.is_closed
     assert played.worker.last_alive == pytest.approx(1060, abs=1.1)
 

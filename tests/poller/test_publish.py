@@ -15,7 +15,7 @@ from poller.errors import JournalError
 from poller.profile import load_profile
 from poller.publish import ANSWER_STATES, Publisher, will
 from readings.broker import Delivery, Message, Session
-from readings.health import POLLER_HEALTH, Tally, decode_health
+from readings.health import POLLER_HEALTH, HealthSample, Tally, decode_health
 from readings.payload import (
     Replay,
     StreamRange,
@@ -195,6 +195,16 @@ def test_availability_is_offline_at_first_and_said_when_it_changes(stage):
         stage.publisher.set_online(METER.key, online=online)
     assert [one.payload for one in stage.broker.said] == [b"online", b"offline"]
     assert stage.tally.value("poller_device_up", device="wp") == 0
+
+
+def test_how_long_a_sensor_may_be_silent_is_told_with_the_name_that_its_readings_have(stage):
+    profile = load_profile("shelly-ht")
+    attic = Device(
+        DeviceKey(Kind.SENSOR, "attic"), "", profile, profile.choose(), 4500, labels={"sensor_name": "Attic"}
+    )
+    stage.publisher.add(attic)
+    limits = stage.tally.samples()["poller_sensor_silent_after_seconds"]
+    assert limits == [HealthSample({"device": "attic", "sensor_name": "Attic"}, 9000)]
 
 
 def ask(stage: Stage, first: int, last: int, device: Device = METER, connection: int = 1) -> None:
