@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# What was made for an older Python than the machine has now finds nothing any more.
+$(shell [ ! -e $(VENV)/.demo ] || $(BIN)/python -c 'import pip' 2>/dev/null || rm -rf $(VENV))
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help

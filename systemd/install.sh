@@ -17,8 +17,9 @@ id heating >/dev/null 2>&1 \
 
 # --- the programs; what runs goes on until it is restarted below ---
 install -d /opt/heating /etc/heating
-[ -x /opt/heating/venv/bin/python ] || "$python" -m venv /opt/heating/venv
-/opt/heating/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+# Anew also where the machine's Python is a newer one: it does not find what was installed for the older one.
+/opt/heating/venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear /opt/heating/venv
+/opt/heating/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 rm -rf /opt/heating/app.new
 install -d /opt/heating/app.new
 cp -R readings poller bridge simulator heating /opt/heating/app.new
@@ -43,7 +44,7 @@ if [ ! -e /etc/heating/config.toml ]; then
     install -m 640 -g heating config.example.toml /etc/heating/config.toml
     say "name your gateway in /etc/heating/config.toml, then: sudo systemctl restart heating-poller"
 fi
-# Only root sees all of them; the two programs are let through to their own.
+# Only root sees all of them. Poller and bridge are one user here, who is let through to the two folders of theirs.
 install -d -m 710 -g heating /etc/heating/secrets
 heating password --make --folder /etc/heating/secrets >/dev/null
 chmod 700 /etc/heating/secrets/mosquitto /etc/heating/secrets/grafana /etc/heating/secrets/devices
