@@ -32,7 +32,8 @@ class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             connection, so that it may change, and a poller does not wait for it.
         ca: A file with the certificate authority to trust, relative to the configuration file;
             TLS is on when it is given or `tls` is true.
-        keepalive: Seconds after which a silent connection is given up.
+        keepalive: Seconds of silence after which the client asks the broker for a sign of life; the broker gives up
+            a client that was silent for one and a half times as long.
     """
 
     host: Annotated[str, msgspec.Meta(min_length=1)] = "localhost"

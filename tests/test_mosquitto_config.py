@@ -5,7 +5,7 @@ import random
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -214,14 +214,21 @@ READS = {
 }
 """Who may hear what is said there; a user of its own says it."""
 
+SEES_ALL = "user viewer\ntopic readwrite #\n"
+"""For the test's sake, as rules of a person's own may have it."""
 
-def test_every_user_may_do_what_it_needs_and_nothing_else(broker: Broker):
-    # Hears and says everything, for the test's sake, as rules of a person's own may allow it.
-    (broker.own / "acl").write_text("user viewer\ntopic readwrite #\n")
+Heard = dict[str, set[tuple[str, str]]]
+"""By user: topics, and who said something there."""
+
+
+def try_everything(broker: Broker, topics: Collection[str], written: Collection[tuple[str, str]]) -> Heard:
+    """What each user hears when each of them says something everywhere, and `written` is what should pass.
+
+    Args:
+        broker: With the viewer as somebody who hears and says everything, for the test's sake.
+    """
     broker.server.start()
-    heard: dict[str, set[tuple[str, str]]] = {user: set() for user in MQTT_USERS}
-
-    everything = sorted(WRITES.keys() | READS.keys())
+    heard: Heard = {user: set() for user in MQTT_USERS}
 
     def listen(user: str) -> Session:
         def hear(delivery: Delivery) -> None:
@@ -231,7 +238,7 @@ def test_every_user_may_do_what_it_needs_and_nothing_else(broker: Broker):
             broker.settings(user),
             client_id=user,
             clean=True,
-            subscriptions=[(topic, 0) for topic in everything],
+            subscriptions=[(topic, 0) for topic in topics],
             on_message=hear,
             jitter=lambda: 0.0,
         )
@@ -242,26 +249,56 @@ def test_every_user_may_do_what_it_needs_and_nothing_else(broker: Broker):
     wait_until(lambda: all(one.is_connected for one in sessions.values()))
 
     def everybody_hears(word: str) -> bool:
-        for topic in everything:
+        for topic in topics:
             sessions["viewer"].publish(Message(topic, word.encode(), qos=1))
         return all(any(said == word for _, said in one) for one in heard.values())
 
     # Connected is not yet subscribed.
     wait_until(lambda: everybody_hears("ready"))
     for user, one in sessions.items():
-        for topic in everything:
+        for topic in topics:
             one.publish(Message(topic, user.encode(), qos=1))
-    expected = {(topic, user) for topic, users in WRITES.items() for user in users}
-    expected |= {(topic, "viewer") for topic in everything}
+    expected = set(written) | {(topic, "viewer") for topic in topics}
     wait_until(lambda: expected <= heard["viewer"], what="everything that is allowed arrives")
     wait_until(lambda: everybody_hears("end"))
+    for one in sessions.values():
+        one.stop()
     assert {one for one in heard["viewer"] if one[1] in MQTT_USERS} == expected
+    return heard
+
+
+def test_every_user_may_do_what_it_needs_and_nothing_else(broker: Broker):
+    (broker.own / "acl").write_text(SEES_ALL)
+    everything = sorted(WRITES.keys() | READS.keys())
+    heard = try_everything(
+        broker, everything, {(topic, user) for topic, users in WRITES.items() for user in users}
+    )
     for topic, users in READS.items():
         for user in MQTT_USERS:
             may_hear = user in users or user == "viewer"
             assert ((topic, "viewer") in heard[user]) == may_hear, f"{user} hears {topic}"
-    for one in sessions.values():
-        one.stop()
+
+
+def test_the_rules_that_the_page_has_for_zigbee2mqtt_and_tasmota_are_enough(broker: Broker):
+    page = (MOSQUITTO.parent / "docs" / "home-assistant.md").read_text()
+    (rules,) = re.findall(r"^```text\n(user homeassistant\n.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (broker.own / "acl").write_text(SEES_ALL + rules)
+    writes = {
+        "zigbee2mqtt/lamp": {"homeassistant", "devices"},
+        "homeassistant/light/lamp/config": {"poller", "bridge", "homeassistant"},
+        "tasmota/discovery/00005E005301/config": {"devices"},
+        "tele/plug/SENSOR": {"devices"},
+        "stat/plug/RESULT": {"devices"},
+        "cmnd/plug/POWER": {"homeassistant"},
+        "heating/meter/wp/state": {"poller"},
+    }
+    heard = try_everything(
+        broker, writes, {(topic, user) for topic, users in writes.items() for user in users}
+    )
+    assert {topic for topic, said in heard["homeassistant"] if said == "viewer"} == writes.keys() - {
+        "cmnd/plug/POWER"
+    }
+    assert ("cmnd/plug/POWER", "homeassistant") in heard["devices"]
 
 
 def make_certificate(folder: Path) -> None:
