@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from readings.broker import Message
-from tests.model.world import DEVICES, Trouble, World
+from tests.model.poller_host import DEVICES
+from tests.model.receiver import Trouble
+from tests.model.world import World
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - faster than a disk, and a unique folder is made in it
 

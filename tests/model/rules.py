@@ -26,9 +26,9 @@ from readings.broker import Delivery, Session
 from readings.payload import StreamRange
 from readings.reading import DeviceKey, DeviceState, Kind
 from readings.topics import ProgramLeaf
-from tests.model import world
+from tests.model import poller_host
 from tests.model.history import History
-from tests.model.world import Receiver, Trouble
+from tests.model.receiver import Receiver, Trouble
 
 
 def never_ask(patch: pytest.MonkeyPatch) -> None:
@@ -62,16 +62,16 @@ def list_only_on_connect(patch: pytest.MonkeyPatch) -> None:
 
 def give_a_number_twice(patch: pytest.MonkeyPatch) -> None:
     """One stream for all runs, that goes on after what the journal has: a power cut makes it repeat itself."""
-    start = world.PollerHost.start
+    start = poller_host.PollerHost.start
 
-    def go_on(host: world.PollerHost) -> None:
+    def go_on(host: poller_host.PollerHost) -> None:
         host.world.name_stream = "run".format
         start(host)
         for name, _, seq in host.rows():
             key = DeviceKey(Kind.METER, name)
             host.journal._last[key] = max(seq, host.journal._last.get(key, 0))
 
-    patch.setattr(world.PollerHost, "start", go_on)
+    patch.setattr(poller_host.PollerHost, "start", go_on)
 
 
 def never_want_again(patch: pytest.MonkeyPatch) -> None:
@@ -209,18 +209,18 @@ def publish_what_has_no_row(patch: pytest.MonkeyPatch) -> None:
 
 
 def prune_the_journal_by_the_clock(patch: pytest.MonkeyPatch) -> None:
-    start, clocks = world.PollerHost.start, []
+    start, clocks = poller_host.PollerHost.start, []
 
-    def remember(host: world.PollerHost) -> None:
+    def remember(host: poller_host.PollerHost) -> None:
         clocks.append(host.clocks)
         start(host)
 
-    patch.setattr(world.PollerHost, "start", remember)
+    patch.setattr(poller_host.PollerHost, "start", remember)
     patch.setattr(
         journal_upkeep,
         "prune_age",
         lambda connection, _: prune_age(
-            connection, clocks[-1].read().wall_ms - round(world.JOURNAL_AGE_S * 1000)
+            connection, clocks[-1].read().wall_ms - round(poller_host.JOURNAL_AGE_S * 1000)
         ),
     )
 

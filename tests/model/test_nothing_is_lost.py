@@ -14,8 +14,8 @@ import pytest
 from hypothesis import Phase, seed
 
 from tests.model.history import History, play, quiet
+from tests.model.machine import BrokenPromiseError
 from tests.model.rules import RULES, ask_only_once, want_only_what_is_listed
-from tests.model.world import BrokenPromiseError
 
 SEED = int(os.environ.get("HEATING_MODEL_SEED") or secrets.randbelow(10**6))
 
