@@ -17,7 +17,14 @@ from pathlib import Path
 from threading import RLock
 
 from bridge.errors import StoreError
-from readings.cut_file import find_cut
+from readings.database_file import (
+    DamagedError,
+    LaterVersionError,
+    find_cut,
+    is_damage,
+    read_version,
+    set_aside,
+)
 
 Sql = sqlite3.Connection
 """What a transaction's statements go through."""
@@ -133,8 +140,6 @@ CREATE UNIQUE INDEX quarantined_once ON quarantine (device, stream, seq, name, l
 _PAGE_BYTES = 1024
 """A transaction writes whole pages and changes little in each: small ones write a third of what SQLite's usual 4096 do."""
 
-_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
 
 class Database:
     """One open file, used by several threads in turns.
@@ -153,6 +158,8 @@ class Database:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = self._open()
+        except LaterVersionError as error:
+            raise StoreError(f"{path}: {error}") from error
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path}: cannot be opened: {error}") from error
 
@@ -182,8 +189,8 @@ class Database:
                 except sqlite3.Error:
                     self._roll_back()
                     raise
-            except sqlite3.DatabaseError as error:
-                if _is_damage(error):
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+                if is_damage(error):
                     self._begin_anew(error)
                 raise StoreError(f"{self._path}: {error}") from error
 
@@ -203,15 +210,15 @@ class Database:
     def _open(self) -> Sql:
         try:
             return self._connect()
-        except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
+        except (sqlite3.DatabaseError, DamagedError, UnicodeDecodeError) as error:
+            if not is_damage(error):
                 raise
             self._set_aside(error)
             return self._connect()
 
     def _connect(self) -> Sql:
         if cut := find_cut(self._path):
-            raise _damage(cut)
+            raise DamagedError(cut)
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
             self._prepare(connection)
@@ -226,34 +233,23 @@ class Database:
         connection.execute("PRAGMA synchronous=NORMAL")
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
-            raise _damage(verdict)
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+            raise DamagedError(verdict)
+        version = read_version(connection, VERSION)
         if version == 0:
             connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={VERSION}; COMMIT;")
-        elif version > VERSION:
-            raise StoreError(
-                f"{self._path}: expected tables of version {VERSION}, it has {version}: "
-                "start the release that made it, or name another folder"
-            )
         else:
             for old in range(version, VERSION):
                 connection.executescript(f"BEGIN; {_MIGRATIONS[old]} PRAGMA user_version={old + 1}; COMMIT;")
 
-    def _begin_anew(self, error: sqlite3.Error) -> None:
+    def _begin_anew(self, error: Exception) -> None:
         self._connection.close()
         self._set_aside(error)
         self._connection = self._connect()
         self.generation += 1
 
-    def _set_aside(self, error: sqlite3.Error) -> None:
-        number = 1
-        while (aside := self._path.with_name(f"{self._path.name}.damaged-{number}")).exists():
-            number += 1
+    def _set_aside(self, error: Exception) -> None:
+        aside = set_aside(self._path)
         _log.error("%s is damaged (%s); it is kept as %s and a new one begins", self._path, error, aside.name)
-        for ending in ("", "-wal", "-shm"):
-            file = self._path.with_name(self._path.name + ending)
-            if file.exists():
-                file.rename(aside.with_name(aside.name + ending))
 
 
 @contextmanager
@@ -292,14 +288,3 @@ def visit(path: Path) -> Iterator[Callable[[], AbstractContextManager[Sql]]]:
         yield transaction
     finally:
         connection.close()
-
-
-def _damage(text: str) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError(text)
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file itself is broken; the low byte is what happened, the rest says where."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE

@@ -11,6 +11,7 @@ from bridge.outbox import notice_reboot
 from bridge.range_tables import read_ranges, write_ranges
 from bridge.ranges import Range, Ranges, minus, single, union
 from bridge.rows import row_before, runs_from
+from readings.database_file import used_bytes
 from readings.reading import DeviceKey, Kind
 
 SENT_ROWS_STAY_S = 600.0
@@ -71,7 +72,7 @@ class Pruning:
             if newest is not None:
                 # A clock that is wrong must not empty the store, nor must a state from the future.
                 work.drop_older_than(min(now_ms, newest[0]) - self._limits.age_ms)
-            while _bytes_used(sql) > self._limits.bytes and (work.remove_oldest_sent() or work.drop_oldest()):
+            while used_bytes(sql) > self._limits.bytes and (work.remove_oldest_sent() or work.drop_oldest()):
                 pass
             work.forget()
         return Pruned(work.dropped)
@@ -227,10 +228,3 @@ class _Work:
             (stream, gone[1]),
         )
         self._sql.execute("DELETE FROM state WHERE stream = ? AND seq BETWEEN ? AND ?", (stream, *gone))
-
-
-def _bytes_used(sql: Sql) -> int:
-    (pages,) = sql.execute("PRAGMA page_count").fetchone()
-    (free,) = sql.execute("PRAGMA freelist_count").fetchone()
-    (size,) = sql.execute("PRAGMA page_size").fetchone()
-    return int((pages - free) * size)

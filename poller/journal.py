@@ -26,8 +26,9 @@ from typing import TypeVar
 from poller import journal_rows as rows_of
 from poller import journal_upkeep as upkeep
 from poller.errors import JournalError
-from poller.journal_file import DamagedError, is_damage, open_file, set_aside
+from poller.journal_file import open_file
 from poller.walltime import WallTime
+from readings.database_file import DamagedError, LaterVersionError, is_damage, set_aside, used_bytes
 from readings.payload import StreamRange
 from readings.reading import DeviceKey, DeviceState, Value
 
@@ -199,7 +200,7 @@ class Journal:
                 aged = upkeep.prune_age(connection, upkeep.newest_ms(connection) - round(max_age_s * 1000))
             shrunk, cut = set(aged), 0
             for _ in range(_STEPS):
-                if upkeep.used_bytes(connection) <= max_bytes:
+                if used_bytes(connection) <= max_bytes:
                     break
                 with _transaction(connection):
                     device, gone = upkeep.prune_oldest(connection)
@@ -261,7 +262,7 @@ class Journal:
                 aside = set_aside(self._path)
                 _log.error("journal: %s is damaged (%s): set aside as %s", self._path, error, aside.name)
                 return work(self._connected())
-        except (sqlite3.Error, DamagedError, UnicodeDecodeError, OSError) as error:
+        except (sqlite3.Error, DamagedError, LaterVersionError, UnicodeDecodeError, OSError) as error:
             self.close()
             raise JournalError(f"{self._path}: {error}") from error
 

@@ -1,14 +1,9 @@
-"""The journal's file: opening it, seeing that it is damaged, setting it aside.
-
-A damaged file is renamed, never deleted: what can be read of it is still the
-owner's data.
-"""
+"""The journal's file: its tables, and opening it."""
 
 import sqlite3
-from contextlib import suppress
 from pathlib import Path
 
-from readings.cut_file import find_cut
+from readings.database_file import DamagedError, find_cut, read_version
 
 VERSION = 1
 
@@ -61,15 +56,12 @@ _BUSY_S = 2.0
 _WAL_LIMIT = 4_000_000
 
 
-class DamagedError(Exception):
-    """The file is not a journal that can be gone on with."""
-
-
 def open_file(path: Path) -> sqlite3.Connection:
     """Open the journal's file, or begin a new one.
 
     Raises:
         DamagedError: What is there cannot be gone on with.
+        LaterVersionError: It is a later release's.
         sqlite3.Error: The disk does not let it be opened.
         OSError: The same, of its folder.
     """
@@ -85,41 +77,8 @@ def open_file(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def is_damage(error: Exception) -> bool:
-    """Whether an error says that the file is damaged; not that the disk is full or away.
-
-    >>> is_damage(sqlite3.OperationalError("disk I/O error"))
-    False
-    """
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return (
-        isinstance(error, DamagedError | UnicodeDecodeError)
-        or code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-        # Python's own words for a text that is none; they come without a code.
-        or (isinstance(error, sqlite3.OperationalError) and "decode to UTF-8" in str(error))
-    )
-
-
-def set_aside(path: Path) -> Path:
-    """Rename the file, with what belongs to it, to a name that is free; say which.
-
-    Raises:
-        OSError: It cannot be renamed.
-    """
-    number = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
-    for ending in ("-wal", "-shm", ""):
-        with suppress(FileNotFoundError):
-            path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
-    return aside
-
-
 def _prepare(connection: sqlite3.Connection) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if version not in {0, VERSION} or (version == 0 and tables):
-        raise DamagedError(f"expected a journal of version {VERSION}, got version {version}")
+    version = read_version(connection, VERSION)
     connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from poller.journal_file import DamagedError
+from readings.database_file import DamagedError
 from readings.errors import TopicError
 from readings.payload import MAX_LISTED, StreamRange, format_time
 from readings.reading import DeviceKey, DeviceState, Kind

@@ -116,15 +116,6 @@ def forget_empty_streams(connection: sqlite3.Connection, current: str) -> None:
     )
 
 
-def used_bytes(connection: sqlite3.Connection) -> int:
-    """The bytes of the file that hold something; what was freed is used again."""
-    pages, free, size = (
-        connection.execute(f"PRAGMA {what}").fetchone()[0]
-        for what in ("page_count", "freelist_count", "page_size")
-    )
-    return int((pages - free) * size)
-
-
 def _waiting(connection: sqlite3.Connection, whose: str, boot: str) -> Iterator[tuple[int, int, int]]:
     """Device, stream and first seq of the rows without time; they are the last of their stream."""
     places = connection.execute(

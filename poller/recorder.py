@@ -223,6 +223,7 @@ class Recorder:
             return ()
         if not self._is_restored:
             # A row would hold a count without its offset, and what the filters knew would be written over.
+            self._tally.count("poller_journal_failures_total")
             return self._only_shown(rows, clock)
         memories = {} if self._switchboard is None else self._switchboard.changes()
         try:

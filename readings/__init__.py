@@ -4,6 +4,6 @@ Something belongs here only if changing it changes what is on the wire. A few
 modules are rims around that contract, for both sides of it: `broker`, the only
 one that imports paho; `settings`, which reads the configuration file that all
 programs share (its `[mqtt]` table decides where the two sides meet);
-`environment`, which overrides it; `service_manager`; and `cut_file`, with which
-journal and store are looked at.
+`environment`, which overrides it; `service_manager`; and `database_file`, what
+journal and store do alike with the file that each of them is.
 """

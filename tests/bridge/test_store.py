@@ -18,9 +18,10 @@ from bridge.database import Database
 from bridge.errors import StoreError
 from bridge.gaps import WAIT_S
 from bridge.outbox import Outbox
-from bridge.pruning import SENT_ROWS_STAY_S, Limits, Pruning, _bytes_used
+from bridge.pruning import SENT_ROWS_STAY_S, Limits, Pruning
 from bridge.room import SPARE_BYTES
 from bridge.store import Store
+from readings.database_file import used_bytes
 from readings.payload import StreamRange
 from tests.bridge.states import METER, NOON_MS, PUMP, info, journal, ready, refused, state
 
@@ -322,7 +323,7 @@ class TestPruning:
         pump = [state(seq, device=PUMP, time_ms=NOON_MS + DAY_MS + seq) for seq in range(1, 1001)]
         store.commit([*ready(1000), *pump], NOON_MS)
         with database.transaction() as sql:
-            used = _bytes_used(sql)
+            used = used_bytes(sql)
         dropped = self.prune(database, size=round(used * 0.8))
         assert dropped.keys() == {(METER, "full")}
         assert 0 < dropped[METER, "full"] < 1000
@@ -443,6 +444,24 @@ class TestFile:
         assert store.commit(ready(2), NOON_MS).stored == {METER: 2}
         outbox.settle_first(batch, 0.0)
         assert sent_seconds(outbox) == [1, 2], "what is settled of the old file says nothing of the new one"
+
+    @pytest.mark.parametrize("version", [0, -1])
+    def test_a_file_of_a_version_that_cannot_be_is_damage(self, path, database, version):
+        with database.transaction() as sql:
+            sql.execute(f"PRAGMA user_version = {version}")
+        database.close()
+        Database(path).close()
+        assert path.with_name("store.sqlite.damaged-1").exists()
+
+    def test_a_text_that_is_none_is_damage(self, path, database, store):
+        """A card that forgets a bit; a program that ended of it would be started for ever."""
+        store.commit(ready(3), NOON_MS)
+        with database.transaction() as sql:
+            sql.execute("UPDATE device SET name = CAST(x'ff77' AS TEXT)")
+        with pytest.raises(StoreError, match="UTF-8"), database.transaction() as sql:
+            sql.execute("SELECT name FROM device").fetchall()
+        assert path.with_name("store.sqlite.damaged-1").exists()
+        assert store.commit(ready(2), NOON_MS).stored == {METER: 2}
 
     def test_a_later_release_s_file_is_refused_and_left_alone(self, path, database):
         with database.transaction() as sql:

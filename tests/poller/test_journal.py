@@ -270,10 +270,8 @@ def replace_in(path: Path, old: bytes, new: bytes) -> None:
         pytest.param(damage_middle, id="overwritten"),
         pytest.param(lambda path: replace_in(path, b"tabledevice", b"table\x96evice"), id="a table's name"),
         pytest.param(lambda path: replace_in(path, b"newest_ms INT", b"newest_mz INT"), id="a column's name"),
-        pytest.param(
-            lambda path: sqlite3.connect(path).execute("PRAGMA user_version = 2").connection.close(),
-            id="a later version",
-        ),
+        pytest.param(lambda path: set_version(path, 0), id="no version"),
+        pytest.param(lambda path: set_version(path, -1), id="a version that cannot be"),
     ],
 )
 def test_a_damaged_file_is_set_aside_and_a_new_one_begins(tmp_path, damage, caplog):
@@ -294,6 +292,34 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begins(tmp_path, damage, capl
         assert asides[-1].read_bytes() == damaged
         path.unlink()
     assert len(asides) == 2
+
+
+def set_version(path: Path, version: int) -> None:
+    file = sqlite3.connect(path)
+    file.execute(f"PRAGMA user_version = {version}")
+    file.close()
+
+
+def test_a_later_release_s_file_is_refused_and_left_alone(tmp_path):
+    """After a way back: with the file the offsets of replaced meters would go, and the counts would fall."""
+    path = tmp_path / "data" / "journal.sqlite"
+    journal = opened(tmp_path)
+    journal.commit([row(1)], {METER: b"offset"}, TRUSTED)
+    journal.close()
+    set_version(path, 99)
+    later = path.read_bytes()
+    for _ in range(2):
+        with pytest.raises(
+            JournalError, match=r"journal\.sqlite: expected tables of version 1, it has 99: start"
+        ):
+            journal.kept()
+        with pytest.raises(JournalError):
+            journal.commit([row(2)], {}, TRUSTED)
+    assert [one.name for one in path.parent.iterdir()] == ["journal.sqlite"]
+    assert path.read_bytes() == later
+    set_version(path, 1)
+    assert journal.kept()[METER].data == b"offset", "the release that made it goes on with it"
+    journal.close()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -220,6 +221,23 @@ def test_energy_counts_are_held_back_until_their_offsets_are_read(tmp_path, monk
         (2, {"power_total_kw": 3, COUNT: 5.0}, frozenset({COUNT})),
     ], "the state that was folded before them has none either, though it is kept"
     stage.journal.close()
+
+
+def test_a_journal_of_a_later_release_stops_no_poll_and_is_told_once(tmp_path, caplog):
+    before = Stage(tmp_path)
+    before.recorder.open()
+    before.brings(1)
+    before.journal.close()
+    with sqlite3.connect(tmp_path / "journal.sqlite") as file:
+        file.execute("PRAGMA user_version = 99")
+    file.close()
+    stage = Stage(tmp_path, "s2")
+    stage.recorder.open()
+    states = [*stage.brings(2), *stage.brings(3)]
+    assert [(one.seq, one.values["power_total_kw"]) for one in states] == [(None, 2), (None, 3)]
+    assert stage.count("journal_failures_total") == 2, "the alert of a journal that fails goes by it"
+    assert caplog.text.count("it has 99: start the release that made it, or name another folder") == 1
+    assert not list(tmp_path.glob("*.damaged-*"))
 
 
 def test_filter_states_that_come_late_do_not_make_a_device_unknown():
