@@ -121,7 +121,7 @@ class Latest:
             else:
                 device.take(arrival, device.info)
 
-    def availability(self, key: DeviceKey, online: bool, now: float) -> None:  # noqa: ARG002, FBT001 - the message is this one word, and came now
+    def availability(self, key: DeviceKey, online: bool) -> None:  # noqa: FBT001 - the message is this one word
         """A device's availability came."""
         with self._lock:
             self._devices.setdefault(key, _Device()).is_online = online

@@ -66,7 +66,7 @@ class Audience(Protocol):
     def offer(self, key: DeviceKey, state: DeviceState, *, retained: bool, now_ms: int, now: float) -> None:
         """A `state` message came."""
 
-    def availability(self, key: DeviceKey, online: bool, now: float) -> None:  # noqa: FBT001 - the message is this one word
+    def availability(self, key: DeviceKey, online: bool) -> None:  # noqa: FBT001 - the message is this one word
         """A device's availability came."""
 
     def poller_gone(self, name: str) -> None:
@@ -209,7 +209,7 @@ class Subscriber:
                 kind = "journal"
             case AvailabilityCame(device, is_online):
                 kind = "availability"
-                self._audience.availability(device, is_online, self._monotonic())
+                self._audience.availability(device, is_online)
             case ProgramCame(Program.POLLER, name, is_online):
                 kind = "availability"
                 (self._audience.poller_back if is_online else self._audience.poller_gone)(name)

@@ -236,7 +236,7 @@ def test_a_field_that_info_does_not_name_is_not_shown():
 def test_availability_and_pollers_are_told():
     bus = Bus()
     assert bus.view(0).is_online is None
-    bus.latest.availability(KEY, False, 0.0)
+    bus.latest.availability(KEY, False)
     assert bus.view(0).is_online is False
     health = Health(name="cellar", version="1", metrics={"poller_journal_rows": [HealthSample({}, 3)]})
     bus.latest.health(Program.POLLER, "cellar", health)

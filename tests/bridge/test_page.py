@@ -113,7 +113,7 @@ class House:
         at_ms = NOON_MS - round(ago_s * 1000)
         state = DeviceState(at_ms, "s", seq, values, held)
         self.latest.offer(key, state, retained=False, now_ms=at_ms, now=100_000 - ago_s)
-        self.latest.availability(key, True, 100_000 - ago_s)
+        self.latest.availability(key, True)
 
     def page(self, status: BridgeStatus = SENT, title: str = "Heating") -> Document:
         return Document(
@@ -291,7 +291,7 @@ def test_an_absent_device_says_why():
     silent = house.add("wago-879", "silent", {"power_total_kw": 1.0}, ago_s=3600)
     house.add("wago-879", "never")
     lost = house.add("lg-r290", "lost", {"flow_temperature_celsius": None})
-    house.latest.availability(lost, False, 0)
+    house.latest.availability(lost, False)
     ahead = house.add("thermostat", "ahead")
     house.latest.offer(
         ahead,
@@ -307,7 +307,7 @@ def test_an_absent_device_says_why():
     info = next(one.info for one in house.latest.snapshot(0).devices if one.key == newer)
     assert info is not None
     house.latest.announce(newer, msgspec.structs.replace(info, contract=2))
-    house.latest.availability(silent, True, 0)
+    house.latest.availability(silent, True)
     text = house.page().text
     for words in (
         "silent No reading for 60 min.",
