@@ -14,7 +14,6 @@ from pathlib import Path
 from bridge.batch import Row
 from bridge.database import Sql, visit
 from bridge.sample import STALE, Sample, Series
-from readings.payload import format_time
 
 _COLUMNS = "id, device, stream, seq, name, labels, value, time_ms, reason, resend"
 
@@ -119,62 +118,6 @@ def open_quarantine(path: Path) -> Iterator[Quarantine]:
     """
     with visit(path) as transaction:
         yield Quarantine(transaction)
-
-
-def to_json(entries: Iterable[Quarantined]) -> str:
-    """For programs: a list of objects; a value of null is a stale marker."""
-    return json.dumps(
-        [
-            {
-                "id": one.id,
-                "time": format_time(one.sample.timestamp_ms),
-                "device": one.device,
-                "stream": one.stream,
-                "seq": one.seq,
-                "name": one.sample.series.name,
-                "labels": dict(one.sample.series.labels),
-                "value": None if isnan(one.sample.value) else one.sample.value,
-                "reason": one.reason,
-                "resend": one.is_to_go,
-            }
-            for one in entries
-        ],
-        ensure_ascii=False,
-        indent=2,
-    )
-
-
-def to_table(entries: Sequence[Quarantined]) -> str:
-    """For people: one line each, below a head."""
-    if not entries:
-        return "The quarantine is empty: the receiver has refused nothing."
-    lines = [("id", "time", "series", "value", "why")]
-    for one in entries:
-        value = "(ends)" if isnan(one.sample.value) else f"{one.sample.value:g}"
-        why = f"{one.reason} (will be sent again)" if one.is_to_go else one.reason
-        lines.append(
-            (str(one.id), format_time(one.sample.timestamp_ms), _show(one.sample.series), value, why)
-        )
-    widths = [max(len(_plain(line[place])) for line in lines) for place in range(4)]
-    return "\n".join(
-        "  ".join(
-            [
-                *(f"{_plain(cell):<{width}}" for cell, width in zip(line, widths, strict=False)),
-                _plain(line[4]),
-            ]
-        )
-        for line in lines
-    )
-
-
-def _show(series: Series) -> str:
-    labels = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in series.labels)
-    return f"{series.name}{{{labels}}}"
-
-
-def _plain(text: str) -> str:
-    """Names come from the bus and reasons from the receiver: neither may command the terminal."""
-    return "".join(one if one.isprintable() else "\ufffd" for one in text)
 
 
 def _entry(row: tuple[int, str, str, int, str, str, float | None, int, str, int]) -> Quarantined:

@@ -1,12 +1,18 @@
 """`heating quarantine`: the samples that the receiver refused."""
 
 import argparse
+import json
 import os
 import sys
+from collections.abc import Iterable, Sequence
+from math import isnan
 
 from bridge.config import read_config as read_bridge_config
-from bridge.quarantine import open_quarantine, to_json, to_table
+from bridge.quarantine import Quarantined, open_quarantine
+from bridge.sample import Series
 from heating.commands import Commands, add_config
+from heating.table import lay_out
+from readings.payload import format_time
 
 NOT_THERE = 1
 """The exit code when one of the samples that were named is not in quarantine."""
@@ -52,6 +58,52 @@ def _quarantine(options: argparse.Namespace) -> int:
         print(f"{len(chosen) - done} of these are not in quarantine", file=sys.stderr)
         return NOT_THERE
     return 0
+
+
+def to_json(entries: Iterable[Quarantined]) -> str:
+    """For programs: a list of objects; a value of null is a stale marker."""
+    return json.dumps(
+        [
+            {
+                "id": one.id,
+                "time": format_time(one.sample.timestamp_ms),
+                "device": one.device,
+                "stream": one.stream,
+                "seq": one.seq,
+                "name": one.sample.series.name,
+                "labels": dict(one.sample.series.labels),
+                "value": None if isnan(one.sample.value) else one.sample.value,
+                "reason": one.reason,
+                "resend": one.is_to_go,
+            }
+            for one in entries
+        ],
+        ensure_ascii=False,
+        indent=2,
+    )
+
+
+def to_table(entries: Sequence[Quarantined]) -> str:
+    """For people: one line each, below a head."""
+    if not entries:
+        return "The quarantine is empty: the receiver has refused nothing."
+    rows = []
+    for one in entries:
+        value = "(ends)" if isnan(one.sample.value) else f"{one.sample.value:g}"
+        why = f"{one.reason} (will be sent again)" if one.is_to_go else one.reason
+        cells = str(one.id), format_time(one.sample.timestamp_ms), _show(one.sample.series), value, why
+        rows.append([_plain(cell) for cell in cells])
+    return lay_out(("id", "time", "series", "value", "why"), rows)
+
+
+def _show(series: Series) -> str:
+    labels = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in series.labels)
+    return f"{series.name}{{{labels}}}"
+
+
+def _plain(text: str) -> str:
+    """Names come from the bus and reasons from the receiver: neither may command the terminal."""
+    return "".join(one if one.isprintable() else "\ufffd" for one in text)
 
 
 def _number(text: str) -> int:

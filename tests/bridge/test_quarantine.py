@@ -15,12 +15,13 @@ from bridge import sender as sender_module
 from bridge.database import Database
 from bridge.errors import StoreError
 from bridge.outbox import PARKED_MS, Outbox
-from bridge.quarantine import Quarantined, open_quarantine, to_json, to_table
+from bridge.quarantine import Quarantined, open_quarantine
 from bridge.remote_write.connection import Connection, ReceiverSettings
 from bridge.sample import STALE, Sample, Series
 from bridge.sender import Sender
 from bridge.store import Store
 from heating.__main__ import main
+from heating.commands.quarantine import to_json, to_table
 from readings.health import BRIDGE_HEALTH, Tally
 from tests.bridge.receiver import Answer, Receiver, samples_of
 from tests.bridge.states import METER, NOON_MS, info, journal, ready, state
