@@ -75,8 +75,13 @@ def put_in_place(
     return own | {"remote_write[0].url": f"http://127.0.0.1:{prometheus_port}/api/v1/write"}
 
 
-def run_demo(options: Options, terminal: Terminal) -> int:
+def run_demo(options: Options, terminal: Terminal, make_poller: Callable[..., Poller] = Poller) -> int:
     """Start everything, show the readings, and stop it again on Ctrl-C or when nobody reads them any more.
+
+    Args:
+        options: What was asked for.
+        terminal: Where the readings are shown.
+        make_poller: Makes the poller.
 
     Returns:
         The exit code: 1 when a server could not be started, or a part has ended by itself.
@@ -94,7 +99,7 @@ def run_demo(options: Options, terminal: Terminal) -> int:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heating-demo-")))
         try:
-            footer = _start_all(options, folder, terminal, stack, end)
+            footer = _start_all(options, folder, terminal, stack, end, make_poller=make_poller)
         except (ServerError, BridgeError) as error:
             terminal.line(f"The demo cannot start: {error}")
             return 1
@@ -111,6 +116,8 @@ def _start_all(
     terminal: Terminal,
     stack: contextlib.ExitStack,
     end: Callable[[str], None],
+    *,
+    make_poller: Callable[..., Poller],
 ) -> tuple[str, ...]:
     """Start the parts, each before those that need it; the stack stops them the other way round."""
     mqtt_port = _port(options.mqtt_port, "MQTT", terminal)
@@ -133,7 +140,7 @@ def _start_all(
     bridge = Bridge(read_bridge_config(CONFIG, {}, own), on_failure=lambda: end("the bridge has failed"))
     bridge.start()
     stack.callback(bridge.stop)
-    poller = Poller(
+    poller = make_poller(
         read_poller_config(CONFIG, {}, own),
         trust_at_once=True,
         # Not the end of the process: servers and folder want to be cleared away.

@@ -32,6 +32,9 @@ from readings.database_file import DamagedError, LaterVersionError, is_damage, s
 from readings.payload import StreamRange
 from readings.reading import DeviceKey, DeviceState, Value
 
+OpenFile = Callable[[Path], sqlite3.Connection]
+"""Opens the journal's file, as `open_file` does."""
+
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
@@ -89,10 +92,12 @@ class Journal:
     Args:
         path: The SQLite file; its folder is made.
         boot: This boot's id: monotonic times of one boot can be compared.
+        opens: How to open it.
     """
 
-    def __init__(self, path: Path, *, stream: str, boot: str) -> None:
+    def __init__(self, path: Path, *, stream: str, boot: str, opens: OpenFile = open_file) -> None:
         self.stream = stream
+        self._opens = opens
         self._path = path
         self._boot = boot
         self._connection: sqlite3.Connection | None = None
@@ -268,7 +273,7 @@ class Journal:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = open_file(self._path)
+            self._connection = self._opens(self._path)
             self._newest_ms = max(self._newest_ms, upkeep.newest_ms(self._connection))
         return self._connection
 

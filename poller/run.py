@@ -17,7 +17,8 @@ from poller.bus import ModbusTransport
 from poller.clock import MachineClock
 from poller.config import BusSettings, PollerSettings, refuse_conflicts
 from poller.device import Device
-from poller.journal import Journal
+from poller.journal import Journal, OpenFile
+from poller.journal_file import open_file
 from poller.listening import Incoming, Listener
 from poller.loop import BusWorker
 from poller.presence import subscriptions
@@ -74,6 +75,7 @@ class Poller:
         on_hang: Called with the reason when a part of the poller does not go on any more.
         on_alive: Called about once a second as long as every part goes on.
         make_transport: How to reach a bus.
+        open_journal: How to open the journal's file.
         clock: The machine's clocks.
         monotonic: Seconds of a clock that never jumps, for the buses and the watch over them.
         rest: How a bus's thread waits for so many seconds.
@@ -94,6 +96,7 @@ class Poller:
         on_hang: Callable[[str], None] = end_process,
         on_alive: Callable[[], None] = lambda: None,
         make_transport: Callable[[BusSettings, Tally], Transport] | None = None,
+        open_journal: OpenFile = open_file,
         clock: MachineClock | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         rest: Callable[[float], object] | None = None,
@@ -134,7 +137,7 @@ class Poller:
             on_message=self._hear,
             jitter=jitter,
         )
-        journal = Journal(settings.journal, stream=stream, boot=clock.boot)
+        journal = Journal(settings.journal, stream=stream, boot=clock.boot, opens=open_journal)
         self._publisher = Publisher(
             self._session,
             topics,

@@ -35,18 +35,25 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class Mute(Connection):
+    """To a receiver that does not say how late a sample may come."""
+
+    def late_window(self, timeout_s: float) -> str | None:
+        return None
+
+
 @pytest.fixture
-def connect(prometheus: Server, tmp_path) -> Iterator[Callable[[str], Connection]]:
+def connect(prometheus: Server, tmp_path) -> Iterator[Callable[..., Connection]]:
     """Begins a Prometheus with that window, which has a sample of now."""
     made: list[Connection] = []
 
-    def begin(window: str) -> Connection:
+    def begin(window: str, connection: type[Connection] = Connection) -> Connection:
         prometheus.stop()
         (tmp_path / "prometheus" / "prometheus.yml").write_text(
             f"storage:\n  tsdb:\n    out_of_order_time_window: {window}\n"
         )
         prometheus.start()
-        one = Connection(ReceiverSettings(f"http://127.0.0.1:{prometheus.port}/api/v1/write"), time.time)
+        one = connection(ReceiverSettings(f"http://127.0.0.1:{prometheus.port}/api/v1/write"), time.time)
         made.append(one)
         newest = Encoder({}).encode([Sample(Series("newest"), 1.0, time.time_ns() // 1_000_000)])
         wait_until(lambda: one.post(newest, 5) == Sent())
@@ -137,8 +144,7 @@ def test_where_it_cannot_be_asked_its_answers_tell(
     """500 for ever and 400: the old ones stand alone at the end, the rest is stored."""
     for name, seconds in (("PATIENCE_S", 0.3), ("LONGEST_WAIT_S", 0.1)):
         monkeypatch.setattr(poster_module, name, seconds)
-    receiver = connect(window)
-    monkeypatch.setattr(receiver, "late_window", lambda _: None)
+    receiver = connect(window, Mute)
     Store(database).commit(old_and_new(now_ms), now_ms)
     with sending(database, receiver):
         wait_until(lambda: is_done(database))

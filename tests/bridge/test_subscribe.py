@@ -6,7 +6,6 @@ from unittest.mock import Mock
 
 import pytest
 
-from bridge.database import Database
 from bridge.errors import StoreError
 from bridge.inbox import Inbox
 from bridge.pruning import Pruned, Pruning
@@ -67,11 +66,15 @@ class Run:
         self.subscriber._commit(group)
 
 
-@pytest.fixture
-def store(tmp_path):
-    database = Database(tmp_path / "store.sqlite")
-    yield Store(database)
-    database.close()
+class FullStore(Store):
+    """A store whose disk is full for a while."""
+
+    is_full = True
+
+    def commit(self, *arguments):
+        if self.is_full:
+            raise StoreError("disk full")
+        return super().commit(*arguments)
 
 
 @pytest.fixture
@@ -145,13 +148,9 @@ def test_a_group_is_acknowledged_after_it_was_stored(run, store):
     assert run.tally.value("bridge_states_repeated_total", device="wp") == 1
 
 
-def test_when_the_disk_refuses_it_goes_on_receiving_and_acknowledging(run, store, monkeypatch, caplog):
-    real = store.commit
-
-    def refuse(*_):
-        raise StoreError("disk full")
-
-    monkeypatch.setattr(store, "commit", refuse)
+def test_when_the_disk_refuses_it_goes_on_receiving_and_acknowledging(database, caplog):
+    store = FullStore(database)
+    run = Run(store)
     message = delivery("meter/wp/state", STATE)
     run.take(message)
     run.take(message)
@@ -159,7 +158,7 @@ def test_when_the_disk_refuses_it_goes_on_receiving_and_acknowledging(run, store
     assert run.subscriber.store_trouble == "disk full"
     assert run.tally.value("bridge_store_failures_total") == 2
     assert len(caplog.records) == 1
-    monkeypatch.setattr(store, "commit", real)
+    store.is_full = False
     run.take(message)
     assert run.subscriber.store_trouble == ""
     assert run.tally.value("bridge_states_stored_total", device="wp") == 1, "it was not had"

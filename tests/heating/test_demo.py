@@ -1,11 +1,11 @@
 """How the demo ends."""
 
 import io
+import signal
 import tempfile
 
 import pytest
 
-from heating import demo
 from heating.demo import Options, run_demo
 from heating.servers import find_program
 from heating.terminal import Terminal
@@ -22,17 +22,13 @@ class HangingPoller(Poller):
 def options(monkeypatch: pytest.MonkeyPatch) -> Options:
     if find_program("mosquitto") is None:
         pytest.importorskip("iotcore", reason="there is no broker on this machine")
-    monkeypatch.setattr(demo.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(
-        demo, "find_program", lambda name: find_program(name) if name == "mosquitto" else None
-    )
-    return Options(mqtt_port=free_port(), web_port=free_port(), seconds=60)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    return Options(mqtt_port=free_port(), web_port=free_port(), prometheus_port=free_port(), seconds=60)
 
 
 def test_a_part_that_hangs_ends_the_demo_and_leaves_nothing_behind(tmp_path, monkeypatch, options):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(demo, "Poller", HangingPoller)
     out = io.StringIO()
-    assert run_demo(options, Terminal(out)) == 1
+    assert run_demo(options, Terminal(out), HangingPoller) == 1
     assert "The demo ends: the disk hangs\n" in out.getvalue()
     assert list(tmp_path.iterdir()) == []

@@ -392,12 +392,11 @@ def test_what_is_wrong_with_a_users_profile_is_said_with_its_file(tmp_path):
     )
 
 
-def test_two_sources_of_one_series_are_found_before_the_start(tmp_path, monkeypatch):
-    monkeypatch.setattr(Device, "series_labels", {"site": "home"})
-    path = write(tmp_path, GOOD.replace('profile = "lg-r290"', 'profile = "wago-879"'))
+def test_two_sources_of_one_name_are_found_before_the_start(tmp_path):
+    path = write(tmp_path, GOOD + '[[shelly]]\nprefix = "em"\n[[shelly.meter]]\nname = "wp"\n')
     with pytest.raises(SettingsError) as error:
         read_config(path, {})
-    assert str(error.value).startswith(f"{path}: device: meter/wp and meter/lg both make meter_")
+    assert str(error.value) == f"{path}: device: meter/wp and meter/wp have one name"
 
 
 def test_a_broken_file_is_one_line_too(tmp_path):

@@ -14,6 +14,7 @@ from poller.assemble import Folded, Snapshot, new_tracker
 from poller.blocks import Poll
 from poller.device import Device
 from poller.errors import JournalError
+from poller.intake import QUEUE_SIZE
 from poller.journal import Journal, Kept, Pruned
 from poller.profile import load_profile
 from poller.publish import Publisher
@@ -95,6 +96,30 @@ class FakeBroker:
         return found
 
 
+class TrialJournal(Journal):
+    """A real one; `before` is called with the name of what is to be done, and may wait or refuse."""
+
+    pruned: Pruned | None = None
+
+    def before(self, what: str) -> None:
+        pass
+
+    def kept(self) -> Mapping[DeviceKey, Kept]:
+        self.before("kept")
+        return super().kept()
+
+    def commit(self, *arguments) -> tuple[DeviceState, ...]:
+        self.before("commit")
+        return super().commit(*arguments)
+
+    def prune(self, **limits) -> Pruned:
+        return super().prune(**limits) if self.pruned is None else self.pruned
+
+
+def refuse(what: str) -> None:
+    raise JournalError("disk full")
+
+
 class Stage:
     """A recorder on a real journal, with the other parts fake."""
 
@@ -103,7 +128,7 @@ class Stage:
         self.trackers = FakeTrackers()
         self.broker = FakeBroker()
         self.tally = Tally(POLLER_HEALTH)
-        self.journal = Journal(folder / "journal.sqlite", stream=stream, boot="b1")
+        self.journal = TrialJournal(folder / "journal.sqlite", stream=stream, boot="b1")
         self.publisher = Publisher(
             self.broker,
             Topics("heating"),
@@ -170,25 +195,21 @@ def test_the_filters_go_on_where_the_last_run_ended(tmp_path, stage):
     later.journal.close()
 
 
-def test_filter_states_that_cannot_be_read_yet_are_not_written_over(tmp_path, stage, monkeypatch):
+def test_filter_states_that_cannot_be_read_yet_are_not_written_over(tmp_path, stage):
     """A full disk cannot be opened after an orderly end; the offset of a replaced meter must outlive that."""
     stage.brings(1)
     stage.journal.close()
     later = Stage(tmp_path, "s2")
-
-    def refuse():
-        raise JournalError("disk full")
-
-    with monkeypatch.context() as disk:
-        disk.setattr(later.journal, "kept", refuse)
-        later.recorder.open()
-        assert [one.seq for one in later.brings(2)] == [None], "shown, and not kept"
+    later.journal.before = refuse
+    later.recorder.open()
+    assert [one.seq for one in later.brings(2)] == [None], "shown, and not kept"
+    del later.journal.before
     assert [one.seq for one in later.brings(3)] == [1]
     assert later.trackers.restored == {WP: Kept(b"0", same_boot=True)}
     later.journal.close()
 
 
-def test_energy_counts_are_held_back_until_their_offsets_are_read(tmp_path, monkeypatch):
+def test_energy_counts_are_held_back_until_their_offsets_are_read(tmp_path):
     """The count of a replaced meter would be seen to fall by all that its predecessor had counted."""
     stage = Stage(tmp_path)
     meter = replace(METER, fields={name: PROFILE.fields[name] for name in ("power_total_kw", COUNT)})
@@ -204,15 +225,13 @@ def test_energy_counts_are_held_back_until_their_offsets_are_read(tmp_path, monk
         return [(one.seq, dict(one.values), one.held) for one in stage.broker.states()]
 
     stage.trackers.fold = fold
-    kept = stage.journal.kept
-    answers = [JournalError("disk full")] * 3 + [None]
+    refusals = iter(["kept"] * 3)
 
-    def disk() -> Mapping[DeviceKey, Kept]:
-        if (answer := answers.pop(0)) is not None:
-            raise answer
-        return kept()
+    def disk(what: str) -> None:
+        if next(refusals, "") == what:
+            raise JournalError("disk full")
 
-    monkeypatch.setattr(stage.journal, "kept", disk)
+    stage.journal.before = disk
     stage.recorder.open()
     nothing = frozenset()
     assert brings(1) == [(None, {"power_total_kw": 1, COUNT: None}, nothing)]
@@ -287,17 +306,13 @@ def test_a_jump_of_the_clock_is_counted(stage):
     assert stage.count("clock_jumps_total") == 1
 
 
-def test_a_full_disk_stops_neither_polls_nor_live_states(stage, monkeypatch, caplog):
+def test_a_full_disk_stops_neither_polls_nor_live_states(stage, caplog):
     caplog.set_level("INFO")
     stage.brings(1)
-
-    def refuse(*_):
-        raise JournalError("disk full")
-
-    with monkeypatch.context() as disk:
-        disk.setattr(stage.journal, "commit", refuse)
-        first, second = stage.brings(2), stage.brings(3)
-        stage.recorder.work(0)
+    stage.journal.before = refuse
+    first, second = stage.brings(2), stage.brings(3)
+    stage.recorder.work(0)
+    del stage.journal.before
     assert [(one.seq, one.time_ms is None) for one in first + second] == [(None, False), (None, False)]
     assert stage.count("journal_failures_total") == 2
     assert stage.count("states_journaled_total", device="wp") == 1
@@ -356,18 +371,20 @@ def test_the_silence_of_a_source_makes_its_state(stage):
     assert lost.seq == 1
 
 
-def test_silence_is_judged_after_everything_that_waits(stage, monkeypatch):
-    """After a slow disk the queue holds what the sources said meanwhile."""
+def test_silence_is_judged_after_everything_that_waits(tmp_path):
+    """After a slow disk the queue holds what the sources said meanwhile, more than one group takes."""
     asked = []
+    stage = Stage(tmp_path, queue_size=QUEUE_SIZE + 1)
+    stage.recorder.open()
     stage.trackers.listen = lambda now: asked.append(stage.trackers.last) or iter(())
-    stage.recorder.offer(METER, poll(1))
-    with monkeypatch.context() as full:
-        full.setattr(stage.recorder, "_collect", lambda wait_s: [])
-        stage.clock.go_on(1)
-        stage.recorder.work(0)
+    for power in range(QUEUE_SIZE + 1):
+        assert stage.recorder.offer(METER, poll(power))
+    stage.clock.go_on(1)
+    stage.recorder.work(0)
     assert asked == []
     stage.recorder.work(0)
-    assert asked == [0]
+    assert asked == [QUEUE_SIZE]
+    stage.journal.close()
 
 
 def test_availability_is_said_before_the_state_that_shows_it(stage):
@@ -390,10 +407,9 @@ def test_what_the_list_names_was_published_before_it(stage):
     assert json.loads(journal.payload) == [["s1", 1, 1]]
 
 
-def test_what_left_the_journal_is_counted_and_the_list_said_at_once(stage, monkeypatch):
+def test_what_left_the_journal_is_counted_and_the_list_said_at_once(stage):
     stage.brings(1)
-    pruned = Pruned(age=3, size=2, no_time=1, shrunk=frozenset({WP}))
-    monkeypatch.setattr(stage.journal, "prune", lambda **limits: pruned)
+    stage.journal.pruned = Pruned(age=3, size=2, no_time=1, shrunk=frozenset({WP}))
     stage.clock.go_on(31)
     stage.recorder.work(0)
     assert [stage.count("journal_pruned_total", reason=one) for one in ("age", "size", "no_time")] == [
@@ -442,18 +458,17 @@ def test_it_ends_when_all_that_waited_is_recorded(tmp_path):
     assert stage.count("states_journaled_total", device="wp") == 50
 
 
-def test_a_slow_disk_delays_nobody_who_offers(tmp_path, monkeypatch):
+def test_a_slow_disk_delays_nobody_who_offers(tmp_path):
     stage = Stage(tmp_path)
     go_on = threading.Event()
-    commit = stage.journal.commit
     entered = threading.Event()
 
-    def slow(*args):
-        entered.set()
-        assert go_on.wait(10)
-        return commit(*args)
+    def wait(what: str) -> None:
+        if what == "commit":
+            entered.set()
+            assert go_on.wait(10)
 
-    monkeypatch.setattr(stage.journal, "commit", slow)
+    stage.journal.before = wait
     stage.recorder.start()
     assert entered.wait(10)
     assert all(stage.recorder.offer(METER, poll(power)) for power in range(20))

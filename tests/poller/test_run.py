@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 from pymodbus.client import ModbusTcpClient
 
-from poller import journal_file
 from poller.blocks import BlockRead, FailureReason, Poll, RegisterBlock
 from poller.clock import MachineClock
 from poller.config import PollerSettings, read_config
+from poller.journal_file import open_file
 from poller.proxy.settings import ProxySettings
 from poller.request import Request
 from poller.run import Poller
@@ -215,19 +215,19 @@ class FakeTransport:
         pass
 
 
-def test_the_first_request_waits_neither_for_the_disk_nor_for_the_broker(tmp_path, monkeypatch):
+def test_the_first_request_waits_neither_for_the_disk_nor_for_the_broker(tmp_path):
     """A heat pump stops when nobody asks it."""
     disk = threading.Event()
-    open_file = journal_file.open_file
 
     def hang(path):
         assert disk.wait(20)
         return open_file(path)
 
-    monkeypatch.setattr("poller.journal.open_file", hang)
     transport = FakeTransport()
     poller = Poller(
-        settings(tmp_path, mqtt_port=free_port(), gateway_port=1), make_transport=lambda *_: transport
+        settings(tmp_path, mqtt_port=free_port(), gateway_port=1),
+        make_transport=lambda *_: transport,
+        open_journal=hang,
     )
     poller.start()
     assert transport.asked.wait(2)
@@ -332,20 +332,19 @@ def test_a_proxy_whose_port_is_taken_does_not_keep_the_poller_from_polling(tmp_p
         poller.stop()
 
 
-def test_a_disk_that_hangs_is_noticed_and_a_slow_one_is_not(tmp_path, monkeypatch):
+def test_a_disk_that_hangs_is_noticed_and_a_slow_one_is_not(tmp_path):
     disk, hangs = threading.Event(), threading.Event()
-    open_file = journal_file.open_file
 
     def hang(path):
         hangs.set()
         assert disk.wait(20)
         return open_file(path)
 
-    monkeypatch.setattr("poller.journal.open_file", hang)
     clock = SkippingClock()
     poller = Poller(
         settings(tmp_path, mqtt_port=free_port(), gateway_port=1),
         make_transport=lambda *_: FakeTransport(),
+        open_journal=hang,
         clock=clock,
         on_hang=lambda _: None,
     )
