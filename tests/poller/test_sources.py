@@ -1,18 +1,21 @@
 """What a source reports by itself takes the same way as polls do."""
 
 import queue
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from poller.assemble import Report, Stamped
+from poller.clock import MachineClock
 from poller.config import PollerSettings
 from poller.device import Device
 from poller.journal import Journal
 from poller.profile import load_profile
 from poller.run import Poller
+from poller.walltime import ClockReading
 from readings.errors import SettingsError
 from readings.reading import DeviceKey, DeviceState, Kind
 from readings.settings import MqttSettings
@@ -72,14 +75,19 @@ def reports() -> queue.SimpleQueue[Report]:
 
 
 def run(
-    settings: PollerSettings, device: Device, reports: queue.SimpleQueue[Report], *, states: int
+    settings: PollerSettings,
+    device: Device,
+    reports: queue.SimpleQueue[Report],
+    *,
+    states: int,
+    clock: MachineClock | None = None,
 ) -> Poller:
     """Run a poller with one source until so many states are journaled."""
 
     def sample() -> dict[DeviceKey, Report]:
         return {} if reports.empty() else {device.key: reports.get()}
 
-    poller = Poller(settings, sources=[Sampled([device], sample)], trust_at_once=True)
+    poller = Poller(settings, sources=[Sampled([device], sample)], trust_at_once=True, clock=clock)
     poller.start()
     wait_until(lambda: poller.tally.value("poller_states_journaled_total", device=device.key.name) >= states)
     poller.stop()
@@ -92,6 +100,21 @@ def test_a_report_becomes_a_state_in_the_journal(settings, reports):
     (state,) = journaled(settings, HALL)
     assert state.fresh == {"temperature_celsius": 20.5}
     assert state.values.keys() == PROFILE.fields.keys()
+
+
+class LaterClock(MachineClock):
+    """This machine's clocks, but the one that counts from the boot is 1000 s later."""
+
+    def read(self) -> ClockReading:
+        reading = super().read()
+        return replace(reading, monotonic=reading.monotonic + 1000)
+
+
+def test_the_time_of_arrival_is_that_of_the_poller_s_clock(settings, reports):
+    reports.put(report(20.5))
+    run(settings, HALL, reports, states=1, clock=LaterClock())
+    (state,) = journaled(settings, HALL)
+    assert abs(time.time() - state.time_ms / 1000) < 120
 
 
 def test_what_a_report_does_not_bring_is_held(settings, reports):
