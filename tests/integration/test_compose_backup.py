@@ -158,7 +158,7 @@ def journal(stack: Stack) -> Journal:
 
 
 def passwords(stack: Stack) -> dict[str, str]:
-    said = stack("exec", "--no-TTY", "bridge", "grep", "-r", "", "/secrets/all")
+    said = stack("run", "--rm", "--no-TTY", "--entrypoint", "grep", "secrets", "-r", "", "/secrets/all")
     return {Path(file).name: one for file, _, one in (line.partition(":") for line in said.splitlines())}
 
 

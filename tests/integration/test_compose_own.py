@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shlex
+import shutil
+import ssl
 import subprocess
 import time
 import tomllib
@@ -226,7 +228,7 @@ def test_sensors_alone_come_over_tls_and_are_shown_and_not_sent(sensors_alone: S
     """A Shelly reaches the published port with the certificate only; poller and bridge reach the other one as ever."""
     stack = sensors_alone
     port = stack.address("mosquitto", 1883).rsplit(":", 1)[1]
-    password = stack("exec", "--no-TTY", "bridge", "heating", "password", "devices").strip()
+    password = stack("run", "--rm", "--no-TTY", "secrets", "devices").strip()
     message = tomllib.loads((ROOT / "tests" / "data" / "shelly" / "messages.toml").read_text())[
         "blu_temperature"
     ]
@@ -247,6 +249,57 @@ def test_sensors_alone_come_over_tls_and_are_shown_and_not_sent(sensors_alone: S
     wait_until(is_shown, within_s=30, what="the sensor is on the page")
     assert publish() != 0
     assert "Readings are shown, not sent" in stack.get("bridge", 9100, "/")
+
+
+NAMES_FILES = """\
+[mqtt]
+host = "their-broker"
+username = "heating"
+password_file = "secrets/mqtt"
+ca = "secrets/ca.crt"
+[[remote_write]]
+url = "https://their-prometheus:9090/api/v1/write"
+username = "heating"
+password_file = "secrets/receiver"
+"""
+
+
+def test_a_file_that_the_configuration_names_is_found_where_the_page_says_to_put_it(tmp_path: Path):
+    """`heating check` finds it, and misses it without the page's compose.override.yaml."""
+    needs_engine()
+    page = (ROOT / "docs" / "with-docker.md").read_text()
+    (override,) = re.findall(
+        r"^```yaml\n(.*?:/etc/heating/secrets:ro.*?)^```$", page, re.MULTILINE | re.DOTALL
+    )
+    (config := tmp_path / "config.toml").write_text(NAMES_FILES)
+    (tmp_path / "secrets").mkdir()
+    for name in ("mqtt", "receiver"):
+        (tmp_path / "secrets" / name).write_text("a password")
+    shutil.copy(ssl.get_default_verify_paths().cafile, tmp_path / "secrets" / "ca.crt")
+    for place in (tmp_path, *tmp_path.rglob("*")):
+        place.chmod(0o755)
+    (added := tmp_path / "compose.override.yaml").write_text(
+        override.replace("./secrets", f"{tmp_path}/secrets")
+    )
+    environment = {"HEATING_CONFIG": str(config), "HEATING_NETWORK": "heating-files"}
+    chosen = files("own-broker", "own-prometheus", "own-grafana")
+    check = ("run", "--rm", "--no-TTY", "--no-deps", "poller", "heating", "check")
+    without = Stack("heating-files", chosen, environment)
+    with_them = Stack("heating-files", [*chosen, added], environment)
+    try:
+        without("build", "--quiet", "secrets")
+        missed = without.try_to(*check)
+        assert missed.returncode == 2
+        assert "mqtt.ca: expected a file with certificates, got 'secrets/ca.crt'" in missed.stderr
+        assert "remote_write[0].password_file: secrets/receiver: cannot be read: " in missed.stderr
+        assert "config.toml: good" in with_them(*check)
+        for service in ("poller", "bridge", "backup"):
+            seen = with_them(
+                "run", "--rm", "--no-TTY", "--no-deps", service, "cat", "/etc/heating/secrets/mqtt"
+            )
+            assert seen == "a password"
+    finally:
+        with_them("down", "--volumes", "--timeout", "2")
 
 
 ORIGINAL_VOLUME = "heating-test-original-data"
