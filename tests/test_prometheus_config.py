@@ -1,6 +1,8 @@
 """The shipped prometheus.yml: valid, and it takes nothing but health from the bridge."""
 
 import json
+import re
+import shutil
 import subprocess
 import threading
 import urllib.error
@@ -8,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,10 +86,51 @@ def test_readings_are_not_scraped_beside_those_that_are_pushed(page: str, tmp_pa
     assert ours == {"bridge_broker_connected", "poller_device_up"}
 
 
-def names(port: int) -> list[str]:
-    url = f"http://127.0.0.1:{port}/api/v1/label/__name__/values"
+@pytest.mark.prometheus
+def test_what_a_person_adds_is_found_beside_what_an_update_changes(tmp_path: Path):
+    """The rule and the Alertmanager of docs/alerts.md."""
+    page = (CONFIG.parent.parent / "docs" / "alerts.md").read_text()
+    (rules,) = re.findall(r"^```yaml\n(groups:\n.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (targets,) = re.findall(r"^```yaml\n(- targets:.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    shutil.copytree(CONFIG.parent, tmp_path / "prometheus")
+    own = tmp_path / "prometheus" / "own"
+    (own / "rules").mkdir(exist_ok=True)
+    (own / "rules" / "mine.yml").write_text(rules)
+    (own / "alertmanagers.yml").write_text(targets)
+    port = free_port()
+    command = [
+        needs("prometheus"),
+        f"--config.file={tmp_path}/prometheus/prometheus.yml",
+        f"--storage.tsdb.path={tmp_path}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    server = Server(command, port, tmp_path / "log")
+    server.start()
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return list(json.load(answer)["data"])
+        wait_until(lambda: ask(port, "alertmanagers"), within_s=20, what="it is ready")
+        loaded = {Path(group["file"]).name: group["rules"] for group in ask(port, "rules")["groups"]}
+        assert loaded.keys() == {"heating.yml", "mine.yml"}
+        assert [rule["name"] for rule in loaded["mine.yml"]] == ["WaterPressureLowHere"]
+        wait_until(
+            lambda: (
+                ask(port, "alertmanagers")["activeAlertmanagers"]
+                == [{"url": "http://alertmanager:9093/api/v2/alerts"}]
+            ),
+            within_s=20,
+            what="it knows the Alertmanager",
+        )
+    finally:
+        server.stop()
+
+
+def names(port: int) -> list[str]:
+    return list(ask(port, "label/__name__/values"))
+
+
+def ask(port: int, what: str) -> Any:
+    """What its API answers; nothing before it is ready."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/{what}", timeout=5) as answer:
+            return json.load(answer)["data"]
     except urllib.error.HTTPError:  # it listens before it is ready
         return []

@@ -17,7 +17,15 @@ from readings.settings import load
 OURS = ("HEATING_BACKUP__", "HEATING_BRIDGE__", "HEATING_POLLER__")
 STORE, JOURNAL = "store.sqlite", "journal.sqlite"
 
-ADDED = (".env", "compose.override.yaml", "mosquitto/own", "prometheus/own", "profiles")
+ADDED = (
+    ".env",
+    "alertmanager",
+    "compose.override.yaml",
+    "mosquitto/own",
+    "profiles",
+    "prometheus/own",
+    "secrets",
+)
 """What a person may add to the stack of containers; it belongs to the configuration."""
 
 
