@@ -238,7 +238,9 @@ def test_an_update_takes_in_every_change_costs_no_reading_and_the_heat_pump_is_a
     (new := acl.with_name("new")).write_text(f"{acl.read_text()}# An update.\n")
     new.replace(acl)
     # Built once: without BuildKit, `up --build` builds one image for every service that names it.
-    stack("up", *(one for one in options.split() if one != "--build"), *SERVICES)
+    # And without the house, which goes on.
+    changed = [one for one in SERVICES if one != "simulator"]
+    stack("up", *(one for one in options.split() if one != "--build"), *changed)
     stack("up", "--detach", "--no-recreate", "--wait", "--wait-timeout", "120", *SERVICES)
     assert stack("exec", "--no-TTY", "mosquitto", "tail", "-n", "1", "/run/mosquitto/acl") == "# An update.\n"
     started = stack.inspect("poller")["State"]["StartedAt"]
