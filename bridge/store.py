@@ -5,10 +5,10 @@ acknowledged, so that a message is either in here or still at the broker.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bridge.arrival import Arrival, InfoCame, JournalCame, RefusedMessage, StateCame
+from bridge.arrival import Arrival, InfoCame, InfoGone, JournalCame, RefusedMessage, StateCame
 from bridge.catchup import Wanted
 from bridge.database import Database, Sql
 from bridge.errors import StoreError
@@ -63,8 +63,10 @@ class Store:
     def __init__(self, database: Database, *, on_disk: Callable[[str], int] = bytes_free) -> None:
         self._database = database
         self._on_disk = on_disk
+        self._generation = database.generation
+        self._announced: dict[tuple[type[Arrival], DeviceKey], InfoCame | JournalCame] = {}
 
-    def commit(self, group: Iterable[Arrival], now_ms: int) -> Committed:
+    def commit(self, group: Sequence[Arrival], now_ms: int) -> Committed:
         """Keep what a group of messages brought, all of it or nothing.
 
         Args:
@@ -78,7 +80,10 @@ class Store:
             if not has_room(sql, self._on_disk):
                 raise StoreError("the disk is full, but for what sending needs")
             writer = Group(sql, now_ms)
-            for arrival in group:
+            generation = self._database.generation
+            # A file that took a damaged one's place knows no announcement, and none comes before the next connect.
+            before = () if generation == self._generation else self._announced.values()
+            for arrival in (*before, *group):
                 match arrival:
                     case StateCame():
                         if arrival.identity is not None and arrival.state.time_ms is not None:
@@ -93,6 +98,8 @@ class Store:
                     case _:
                         pass
             writer.finish()
+        self._generation = generation
+        self._remember(group)
         return Committed(writer.stored, writer.repeated)
 
     def backlog(self) -> dict[DeviceKey, DeviceBacklog]:
@@ -140,6 +147,17 @@ class Store:
             device: tuple((stream, tuple(ranges)) for stream, ranges in streams.items())
             for device, streams in found.items()
         }
+
+    def _remember(self, group: Sequence[Arrival]) -> None:
+        """What a connect would bring again: of each device what it was last announced with, and its last list."""
+        for arrival in group:
+            match arrival:
+                case InfoCame(device) | JournalCame(device):
+                    self._announced[type(arrival), device] = arrival
+                case InfoGone(device):
+                    self._announced.pop((InfoCame, device), None)
+                case _:
+                    pass
 
 
 def _time_of_first(sql: Sql, stream: int, waiting: Ranges) -> int | None:

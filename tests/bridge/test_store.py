@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.arrival import JournalCame, StateCame
+from bridge.arrival import InfoGone, JournalCame, StateCame
 from bridge.batch import Piece
 from bridge.database import Database
 from bridge.errors import StoreError
@@ -403,6 +403,13 @@ class TestPruning:
             assert sql.execute("SELECT count(*) FROM had").fetchone() == (3,)
 
 
+def break_file(database: Database) -> None:
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    with pytest.raises(StoreError, match="malformed"), database.transaction():
+        raise error
+
+
 class TestFile:
     def test_everything_is_there_after_opening_it_again(self, path):
         first = Database(path)
@@ -436,14 +443,33 @@ class TestFile:
     def test_a_file_that_breaks_while_it_is_open_is_set_aside(self, path, database, store, outbox):
         store.commit(ready(3), NOON_MS)
         batch = outbox.begin(NOON_MS + DAY_MS, 0.0)
-        error = sqlite3.DatabaseError("database disk image is malformed")
-        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        with pytest.raises(StoreError, match="malformed"), database.transaction():
-            raise error
+        break_file(database)
         assert path.with_name("store.sqlite.damaged-1").exists()
-        assert store.commit(ready(2), NOON_MS).stored == {METER: 2}
+        assert store.commit([state(1), state(2)], NOON_MS).stored == {METER: 2}
         outbox.settle_first(batch, 0.0)
         assert sent_seconds(outbox) == [1, 2], "what is settled of the old file says nothing of the new one"
+        assert store.wanted() == {METER: (("a", ((3, 3),)),)}, "what was lost with it is asked for"
+
+    def test_a_new_file_knows_what_was_announced_last(self, database, store, outbox):
+        """Names and lists come on a connect, and the connection goes on while the file breaks."""
+        store.commit([info(device=PUMP), journal(("a", 1, 1), device=PUMP)], NOON_MS)
+        store.commit([*ready(1), info("b"), journal(("a", 1, 1), ("b", 1, 2))], NOON_MS)
+        break_file(database)
+        store.commit([], NOON_MS)
+        break_file(database)
+        store.commit([state(2, "b"), state(1, "a"), state(1, device=PUMP)], NOON_MS)
+        assert send_all(outbox) == [
+            ("heatpump_power_kw", 1.5, NOON_MS + 1000),
+            ("meter_power_kw", 1.5, NOON_MS + 1000),
+        ]
+        store.commit([state(1, "b")], NOON_MS)
+        assert sorted(sent_seconds(outbox)) == [1, 2], "the list had them both, so one waited for the other"
+
+    def test_a_new_file_does_not_know_a_device_that_was_taken_back(self, database, store, outbox):
+        store.commit([*ready(1), InfoGone(METER)], NOON_MS)
+        break_file(database)
+        store.commit([state(1)], NOON_MS)
+        assert send_all(outbox) == []
 
     @pytest.mark.parametrize("version", [0, -1])
     def test_a_file_of_a_version_that_cannot_be_is_damage(self, path, database, version):

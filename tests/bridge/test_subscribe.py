@@ -8,6 +8,7 @@ import pytest
 
 from bridge.errors import StoreError
 from bridge.inbox import Inbox
+from bridge.outbox import Outbox
 from bridge.pruning import Pruned, Pruning
 from bridge.store import Store
 from bridge.subscribe import (
@@ -24,7 +25,7 @@ from readings.broker import Delivery
 from readings.health import BRIDGE_HEALTH, Health, Tally, encode_health
 from readings.payload import encode_info, encode_journal, encode_state
 from readings.topics import Program, Topics
-from tests.bridge.states import METER, NOON_MS, journal, make_info, state
+from tests.bridge.states import METER, NOON_MS, PUMP, journal, make_info, state
 from tests.conftest import wait_until
 
 TOPICS = Topics("heating")
@@ -162,6 +163,32 @@ def test_when_the_disk_refuses_it_goes_on_receiving_and_acknowledging(database, 
     run.take(message)
     assert run.subscriber.store_trouble == ""
     assert run.tally.value("bridge_states_stored_total", device="wp") == 1, "it was not had"
+
+
+def test_when_the_store_breaks_under_a_group_the_next_ones_are_sent_all_the_same(database, store):
+    run = Run(store)
+    run.take(
+        delivery("meter/wp/info", encode_info(make_info())),
+        delivery("meter/wp/journal", encode_journal(journal(("a", 1, 9)).ranges), retained=True),
+        *(delivery("meter/wp/state", encode_state(state(seq).state)) for seq in (1, 2)),
+    )
+    with database.transaction() as sql:
+        sql.execute("UPDATE stream SET name = CAST(x'ff77' AS TEXT)")
+    pump = make_info(device=PUMP)
+    run.take(
+        delivery("meter/wp/journal", encode_journal(journal(("a", 3, 9)).ranges)),
+        delivery("heatpump/lg/info", encode_info(pump)),
+    )
+    assert "UTF-8" in run.subscriber.store_trouble
+    came = state(1, device=PUMP).state
+    run.take(
+        delivery("heatpump/lg/state", encode_state(came)),
+        delivery("heatpump/lg/journal", encode_journal(journal(("a", 1, 1)).ranges)),
+        delivery("meter/wp/state", encode_state(state(3).state)),
+    )
+    assert run.subscriber.store_trouble == ""
+    batch = Outbox(database, boot="1").begin(NOON_MS + 60_000, 0.0)
+    assert [(row.device, row.id.seq) for row in batch.rows] == [(PUMP, 1), (METER, 3)]
 
 
 def test_a_state_that_is_none_is_counted_logged_once_and_not_wanted(run, store, caplog):
