@@ -275,12 +275,12 @@ def visit(path: Path) -> Iterator[Callable[[], AbstractContextManager[Sql]]]:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
-        except sqlite3.Error as error:
+        except (sqlite3.Error, DamagedError, LaterVersionError) as error:
             raise StoreError(f"{path}: {error}") from error
 
     try:
         with transaction() as sql:
-            (version,) = sql.execute("PRAGMA user_version").fetchone()
+            version = read_version(sql, VERSION)
         if version != VERSION:
             raise StoreError(
                 f"{path}: expected tables of version {VERSION}, it has {version}: start the bridge once"

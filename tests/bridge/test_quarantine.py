@@ -304,10 +304,13 @@ def test_without_a_store_it_says_so_and_makes_none(tmp_path, capsys):
     assert not (tmp_path / "data").exists()
 
 
-def test_another_release_s_store_is_left_alone(path, database):
+@pytest.mark.parametrize(
+    ("version", "advice"), [(99, "start the release that made it"), (1, "start the bridge once")]
+)
+def test_another_release_s_store_is_left_alone(path, database, version, advice):
     with database.transaction() as sql:
-        sql.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match="it has 99"), open_quarantine(path):
+        sql.execute(f"PRAGMA user_version = {version}")
+    with pytest.raises(StoreError, match=f"it has {version}: {advice}"), open_quarantine(path):
         pass
 
 
