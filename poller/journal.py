@@ -102,6 +102,7 @@ class Journal:
         self._boot = boot
         self._connection: sqlite3.Connection | None = None
         self._last: dict[DeviceKey, int] = {}
+        self._infos: dict[DeviceKey, bytes] = {}
         self._some_wait = True
         self._newest_ms = 0
 
@@ -136,14 +137,24 @@ class Journal:
         query = "SELECT source, content FROM memory WHERE typeof(content) = 'blob'"
         return self._do(lambda connection: dict(connection.execute(query)))
 
+    def infos(self) -> Mapping[DeviceKey, bytes]:
+        """The devices that it has rows of, with what was last announced of each; empty where it does not know."""
+
+        def read(connection: sqlite3.Connection) -> Mapping[DeviceKey, bytes]:
+            keys = rows_of.device_keys(connection)
+            return {keys[device]: info for device, info in rows_of.infos(connection) if device in keys}
+
+        return self._do(read)
+
     def commit(
         self,
         rows: Sequence[Row],
         kept: Mapping[DeviceKey, bytes],
         clock: WallTime,
         memories: Mapping[str, bytes | None] = MappingProxyType({}),
+        infos: Mapping[DeviceKey, bytes] = MappingProxyType({}),
     ) -> tuple[DeviceState, ...]:
-        """Write readings, the filter states behind them and what sources know, in one transaction.
+        """Write readings, the filter states behind them, what sources know and what was announced, in one transaction.
 
         While the clock is not trusted the rows wait for their time; once it
         is, those of this boot that wait get theirs.
@@ -153,6 +164,7 @@ class Journal:
             kept: Filter states.
             clock: What is thought of the wall clock.
             memories: What sources know now, by name; `None` forgets it.
+            infos: What is announced of the devices that the readings are of.
 
         Returns:
             The states as they are to be published: with time and seq, or without both.
@@ -175,11 +187,15 @@ class Journal:
                     )
                 for source, content in memories.items():
                     rows_of.remember(connection, source, content)
+                for key, info in infos.items():
+                    if self._infos.get(key) != info:
+                        rows_of.keep_info(connection, key, info)
                 newest_ms = upkeep.newest_ms(connection)
             return states, newest_ms
 
         states, newest_ms = self._do(write)
         self._last = last
+        self._infos.update(infos)
         self._newest_ms = max(self._newest_ms, newest_ms)
         self._some_wait = not clock.is_trusted and (self._some_wait or bool(rows))
         return states
@@ -274,6 +290,7 @@ class Journal:
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = self._opens(self._path)
+            self._infos.clear()
             self._newest_ms = max(self._newest_ms, upkeep.newest_ms(self._connection))
         return self._connection
 

@@ -37,8 +37,12 @@ PRAGMA user_version = {VERSION};
 COMMIT;
 """
 
-_MEMORY = "CREATE TABLE IF NOT EXISTS memory (source TEXT PRIMARY KEY, content BLOB NOT NULL)"
-"""What sources know of what they found; a version that does not know it leaves it alone."""
+_LATER = (
+    "CREATE TABLE IF NOT EXISTS memory (source TEXT PRIMARY KEY, content BLOB NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS info (device INTEGER PRIMARY KEY, content BLOB NOT NULL)",
+)
+"""What sources know of what they found, and what was last announced of each device: it may be gone when its rows
+are asked for. A version that does not know them leaves them alone."""
 
 _COLUMNS = {
     "device": "id, kind, name, newest_ms, kept, kept_boot",
@@ -46,6 +50,7 @@ _COLUMNS = {
     "state": "device, stream, seq, taken, time_ms, payload",
     "timeless": "device, stream, seq, boot, taken, payload",
     "memory": "source, content",
+    "info": "device, content",
 }
 
 _PAGE_BYTES = 1024
@@ -85,7 +90,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
     if version == 0:
         connection.executescript(_SCHEMA)
-    connection.execute(_MEMORY)
+    for table in _LATER:
+        connection.execute(table)
     for table, columns in _COLUMNS.items():
         try:
             connection.execute(f"SELECT {columns} FROM {table} LIMIT 0")  # noqa: S608  # our own names

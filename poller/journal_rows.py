@@ -141,6 +141,20 @@ def remember(connection: sqlite3.Connection, source: str, content: bytes | None)
         connection.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (source, content))
 
 
+def keep_info(connection: sqlite3.Connection, key: DeviceKey, info: bytes) -> None:
+    """Write down what was announced of a device."""
+    connection.execute("INSERT OR REPLACE INTO info VALUES (?, ?)", (make_device(connection, key), info))
+
+
+def infos(connection: sqlite3.Connection) -> list[tuple[int, bytes]]:
+    """The row ids of the devices that have rows, each with what was announced of it; empty where that is not known."""
+    return connection.execute(
+        "SELECT id, CASE WHEN typeof(content) = 'blob' THEN content ELSE x'' END"
+        " FROM device LEFT JOIN info ON info.device = device.id"
+        " WHERE EXISTS (SELECT 1 FROM state WHERE state.device = device.id)"
+    ).fetchall()
+
+
 def count(connection: sqlite3.Connection) -> int:
     """How many states there are; a device's seqs of one stream have no gaps."""
     (found,) = connection.execute(

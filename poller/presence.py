@@ -5,7 +5,7 @@ in the thread that publishes.
 """
 
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 from poller.device import Device
@@ -15,6 +15,7 @@ from readings.announcer import Announcer
 from readings.discovery import DiscoveryTopics
 from readings.errors import TopicError
 from readings.message import Delivery
+from readings.payload import encode_journal
 from readings.reading import DeviceKey
 from readings.settings import HomeAssistantSettings
 from readings.topics import DeviceTopic, Leaf, Program, ProgramLeaf, Topics
@@ -75,7 +76,15 @@ class Presence:
     def connect(self, now: float) -> None:
         """There is a new connection."""
         self._announcer.connect(now)
-        self._leftovers.connect()
+        self._leftovers.connect(now)
+
+    def keep(self, infos: Mapping[DeviceKey, bytes]) -> None:
+        """The devices of which the journal has rows, with the `info` of each."""
+        self._leftovers.keep(infos)
+
+    def spoken_for(self, now: float) -> Mapping[DeviceKey, bytes]:
+        """The devices that have left and have rows in the journal: what is to be said of each on this connection."""
+        return self._leftovers.spoken_for(now, self._known)
 
     def listen(self, connection: int, now: float) -> bool:
         """Look at what was heard on this connection.
@@ -100,17 +109,19 @@ class Presence:
         if not is_complete:
             return
         for key in self._leftovers.take(now, self._known):
+            # Who was promised more is told that there is no more; what is taken back says nothing.
+            yield self._topics.device(key, Leaf.JOURNAL), encode_journal(())
             for leaf in CLEARED:
                 yield self._topics.device(key, leaf), b""
 
     def _look_at(self, delivery: Delivery, now: float) -> None:
         topic, payload = delivery.topic, delivery.payload
-        if self._announcer.hear(topic, payload, now, retained=delivery.retained) or not delivery.retained:
+        if self._announcer.hear(topic, payload, now, retained=delivery.retained):
             return
         with suppress(TopicError):
             place = self._topics.parse(topic)
             if isinstance(place, DeviceTopic) and place.leaf is Leaf.INFO:
-                self._leftovers.hear(place.key, payload, now)
+                self._leftovers.hear(place.key, payload, now, retained=delivery.retained)
 
 
 def subscriptions(topics: Topics, settings: HomeAssistantSettings) -> tuple[str, ...]:

@@ -120,6 +120,7 @@ class Publisher:
         self._presence = Presence(name, topics, homeassistant, jitter=jitter)
         self._devices: dict[DeviceKey, Device] = {}
         self._infos: dict[DeviceKey, bytes] = {}
+        self._left: Mapping[DeviceKey, bytes] = {}
         self._online: dict[DeviceKey, bool] = {}
         self._newest: dict[DeviceKey, bytes] = {}
         self._to_list: set[DeviceKey] = set()
@@ -152,6 +153,17 @@ class Publisher:
         """The devices of this poller now."""
         return MappingProxyType(self._devices)
 
+    def info(self, key: DeviceKey) -> bytes:
+        """What is announced of a device."""
+        return self._infos[key]
+
+    def keep(self, infos: Mapping[DeviceKey, bytes]) -> None:
+        """The devices of which the journal has rows, with the last announcement of each, empty where it is not known.
+
+        Those that are no longer among `devices` are listed and answered for until it has none.
+        """
+        self._presence.keep(infos)
+
     @property
     def is_asked(self) -> bool:
         """Whether somebody waits for states to be sent again."""
@@ -180,8 +192,9 @@ class Publisher:
         if self._broker.is_connected and self._broker.connection != self._greeted:
             self._greeted = self._broker.connection
             self._tally.count("poller_broker_connects_total")
-            self._greet()
             self._presence.connect(now)
+            self._speak_for_left(now)
+            self._greet()
             self._lists_due, self._health_due = now + LIST_EVERY_S, now
         self._take_requests()
         if not self._is_up():
@@ -257,8 +270,19 @@ class Publisher:
             for key in self._infos:
                 self._say_online(key)
                 self._say_newest(key)
+        self._speak_for_left(now)
         for topic, payload in self._presence.take(now, is_complete=self.is_complete):
             self._say(topic, payload)
+
+    def _speak_for_left(self, now: float) -> None:
+        """Begin, or end, to list and to answer for devices that are not there any more."""
+        before, self._left = self._left, self._presence.spoken_for(now) if self.is_complete else {}
+        for key in before.keys() - self._left.keys() - self._devices.keys():
+            del self._infos[key]
+        for key in self._left.keys() - before.keys():
+            self._infos[key] = self._left[key]
+            self._online[key] = False
+            self._announce(key)
 
     def _take_requests(self) -> None:
         """Look at what was asked for; who asked on a connection that has ended asks again on its next one."""

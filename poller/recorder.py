@@ -192,6 +192,7 @@ class Recorder:
         try:
             kept = self._journal.kept()
             memories = self._journal.memories() if self._switchboard is not None else {}
+            self._publisher.keep(self._journal.infos())
         except JournalError as error:
             self._note(str(error))
             return
@@ -228,7 +229,8 @@ class Recorder:
         memories = {} if self._switchboard is None else self._switchboard.changes()
         try:
             kept = self._trackers.keep({row.key for row in rows}, now)
-            states = self._journal.commit(rows, kept, clock, memories)
+            infos = {row.key: self._publisher.info(row.key) for row in rows}
+            states = self._journal.commit(rows, kept, clock, memories, infos)
         except JournalError as error:
             self._tally.count("poller_journal_failures_total")
             self._note(str(error))
@@ -265,6 +267,7 @@ class Recorder:
         try:
             pruned = self._journal.prune(max_age_s=self._limits.age_s, max_bytes=self._limits.size_bytes)
             self._tally.set("poller_journal_rows", self._journal.rows())
+            self._publisher.keep(self._journal.infos())
         except JournalError as error:
             self._note(str(error))
         else:

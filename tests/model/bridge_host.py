@@ -243,7 +243,7 @@ class BridgeHost:
         """The lowest number of each stream that the bridge was ever told of."""
         _, _, device, leaf = delivery.topic.split("/") if delivery.topic.count("/") == 3 else [""] * 4
         told: list[tuple[str, int]] = []
-        if leaf == "journal":
+        if leaf == "journal" and delivery.payload:
             told = [(one.stream, one.first) for one in decode_journal(delivery.payload)]
         elif (state := state_of(delivery.topic, delivery.payload)) is not None:
             told = [(state.stream, state.seq or 1)]

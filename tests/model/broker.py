@@ -35,14 +35,12 @@ class Broker:
 
     def take(self, message: Message) -> None:
         """A message has arrived whole."""
-        if message.retain:
+        if message.retain and message.payload:
             self.memory.retained[message.topic] = message.payload
+        elif message.retain:
+            self.memory.retained.pop(message.topic, None)
         if message.topic.endswith("/replay"):
-            poller = self.world.poller
-            if poller.journal is not None and poller.wire.is_connected:
-                poller.publisher.hear(
-                    Delivery(message.topic, message.payload, False, poller.wire.connection, 0, 0)
-                )
+            self._tell_poller(message.topic, message.payload, is_retained=False)
         elif "/bridge/" not in message.topic and self.memory.knows_bridge:
             bridge = self.world.bridge
             if bridge.is_connected or len(self.memory.queue) < QUEUE:
@@ -55,6 +53,10 @@ class Broker:
     def connect(self, wire: Wire) -> None:
         if self.is_up and not wire.is_connected:
             wire.accept()
+            if wire is self.world.poller.wire:
+                for topic, payload in self.memory.retained.items():
+                    if topic.endswith("/info"):
+                        self._tell_poller(topic, payload, is_retained=True)
 
     def restart(self, age: int | None) -> None:
         """Die, and find an older memory; `None` is that it kept everything."""
@@ -65,3 +67,8 @@ class Broker:
     def remember(self) -> None:
         """Write everything to the file that a restart may find."""
         self.old.append(deepcopy(self.memory))
+
+    def _tell_poller(self, topic: str, payload: bytes, *, is_retained: bool) -> None:
+        poller = self.world.poller
+        if poller.journal is not None and poller.wire.is_connected:
+            poller.publisher.hear(Delivery(topic, payload, is_retained, poller.wire.connection, 0, 0))

@@ -108,6 +108,32 @@ class History(RuleBasedStateMachine):
         if comes_back:
             self.everybody_is_there_again()
 
+    @rule(device=st.integers(1, 2), comes_back=st.booleans())
+    def a_device_leaves_the_configuration_or_comes_again(self, device, comes_back):
+        poller = self.world.poller
+        poller.kill()
+        poller.devices = tuple(
+            one for one in DEVICES if (one in poller.devices) is not (one is DEVICES[device])
+        )
+        if comes_back:
+            self.everybody_is_there_again()
+
+    @bridge_is_up
+    @rule(device=st.integers(1, 2))
+    def a_device_leaves_and_its_rows_too(self, device):
+        """By their age, while the bridge waits for some of them."""
+        self.world.round(0)
+        self.world.miss(DEVICES[device])
+        if DEVICES[device] in self.world.poller.devices:
+            self.a_device_leaves_the_configuration_or_comes_again(device, comes_back=False)
+        self.world.may_be_late = True
+        self.world.bridge.leave()
+        self.world.start()
+        for seconds in (1, 3100, 31):
+            self.world.now_s += seconds
+            self.world.poll(DEVICES[0], has_value=True)
+        self.everybody_is_there_again()
+
     @rule()
     def the_poller_s_connection_ends(self):
         self.world.poller.wire.cut()

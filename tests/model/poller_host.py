@@ -88,6 +88,7 @@ class PollerHost:
         self.journal: ModelJournal | None = None
         self.ever: dict[tuple[str, str, int], tuple[int | None, float | None]] = {}
         self.was_cut = False
+        self.devices = DEVICES
         self._seen: tuple[tuple[int, int], ...] = ()
 
     def start(self) -> None:
@@ -99,7 +100,7 @@ class PollerHost:
         )
         tally = Tally(POLLER_HEALTH)
         self.publisher = Publisher(
-            self.wire, TOPICS, "house", DEVICES, stream=stream, ranges=journal.listed, states=journal.states,
+            self.wire, TOPICS, "house", self.devices, stream=stream, ranges=journal.listed, states=journal.states,
             tally=tally,
         )  # fmt: skip
         self.recorder = Recorder(

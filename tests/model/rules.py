@@ -16,9 +16,10 @@ from bridge.ranges import Range, minus, place_streams
 from bridge.remote_write.outcome import Outcome, Refused, RetryAfter, Sent
 from bridge.sample import to_samples
 from bridge.subscribe import Subscriber
-from poller import journal_rows, journal_upkeep, publish
+from poller import journal_rows, journal_upkeep, presence, publish
 from poller.journal import Row
 from poller.journal_upkeep import prune_age
+from poller.presence import Presence
 from poller.publish import Publisher
 from poller.recorder import Recorder
 from poller.walltime import WallTime
@@ -234,6 +235,14 @@ def announce_only_at_the_start(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Publisher, "_greet", greet)
 
 
+def speak_only_for_devices_of_the_configuration(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Presence, "spoken_for", lambda *_: {})
+
+
+def take_back_without_a_last_list(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(presence, "encode_journal", lambda _: b"")
+
+
 def make_no_markers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rows, "to_samples", lambda state, names, _: to_samples(state, names, None))
 
@@ -387,6 +396,21 @@ RULES: Mapping[Callable[[pytest.MonkeyPatch], None], Shown] = MappingProxyType(
             lambda it: (
                 it.poll(device=0, times=1, has_value=True),
                 it.the_poller_s_clock_is_wrong_for_a_moment(),
+            ),
+        ),
+        speak_only_for_devices_of_the_configuration: Shown(
+            "^lost: ",
+            lambda it: (
+                it.all_is_well_for_a_while(device=1, seconds=1, rounds=1),
+                it.the_bridge_misses_some(device=1, is_asking=False, is_sending=False),
+                it.a_device_leaves_the_configuration_or_comes_again(device=1, comes_back=True),
+            ),
+        ),
+        take_back_without_a_last_list: Shown(
+            "missing=2",
+            lambda it: (
+                it.all_is_well_for_a_while(device=1, seconds=1, rounds=1),
+                it.a_device_leaves_and_its_rows_too(device=1),
             ),
         ),
         make_no_markers: Shown(

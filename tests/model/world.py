@@ -67,6 +67,8 @@ class World:
         self, device: Device, *, has_value: bool, is_refused: bool = False, is_poison: bool = False
     ) -> None:
         """A device is polled; the receiver may be going to refuse the reading, or to fail at it for ever."""
+        if device not in self.poller.devices:
+            return
         self.value += 1
         if is_refused:
             self.receiver.refused.add(float(self.value))

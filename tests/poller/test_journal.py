@@ -175,6 +175,27 @@ def test_the_filter_state_is_kept_with_its_boot(tmp_path):
         assert (kept[METER].data, kept[METER].same_boot) == (b"new", same_boot)
 
 
+def test_it_knows_what_was_announced_of_the_devices_that_it_has_rows_of(tmp_path):
+    journal = opened(tmp_path)
+    journal.commit([row(1), row(2, PUMP)], {}, TRUSTED, {}, {METER: b"info"})
+    assert journal.infos() == {METER: b"info", PUMP: b""}
+    journal.commit([row(2 * WEEK_S, PUMP)], {}, TRUSTED, {}, {PUMP: b"of the pump"})
+    journal.prune(max_age_s=WEEK_S, max_bytes=PLENTY)
+    assert journal.infos() == {PUMP: b"of the pump"}
+    journal.close()
+
+
+def test_a_new_file_gets_what_was_announced_too(tmp_path):
+    """The same run goes on where a damaged one was set aside."""
+    journal = opened(tmp_path)
+    path = tmp_path / "data" / "journal.sqlite"
+    for _ in range(2):
+        journal.commit([row(1)], {}, TRUSTED, {}, {METER: b"info"})
+        assert journal.infos() == {METER: b"info"}
+        journal.close()
+        path.write_bytes(b"not a database at all" * 100)
+
+
 def test_a_device_of_a_kind_that_only_a_later_version_knows_is_passed_over(tmp_path):
     """Whoever goes back to this version would start it for ever."""
     journal = opened(tmp_path)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from poller.device import Device, describe_device
-from poller.leftovers import CLEAR_AFTER_S
+from poller.leftovers import WAIT_S
 from poller.presence import Presence, subscriptions
 from poller.profile import load_profile
 from poller.publish import Publisher
@@ -128,7 +128,7 @@ def test_what_is_left_of_a_device_that_is_gone_is_taken_back_the_info_last():
     publisher.hear(delivery("heating/meter/old/info", info(OLD, "house")))
     publisher.attend(1)
     broker.take()
-    publisher.attend(1 + CLEAR_AFTER_S)
+    publisher.attend(1 + WAIT_S)
     assert [one for one in broker.take() if not one[1]] == [
         ("heating/meter/old/state", b""),
         ("heating/meter/old/journal", b""),
@@ -160,6 +160,62 @@ def test_nothing_else_is_taken_back(heard):
     publisher.attend(1)
     publisher.attend(100)
     assert all(payload for _, payload in broker.take())
+
+
+def test_a_device_that_is_gone_is_spoken_for_until_the_journal_has_none_of_it():
+    """Then whoever waits is told that there is no more, and only then its messages are taken back."""
+    broker = Broker()
+    publisher = make_publisher(broker, WP)
+    publisher.keep({WP.key: info(WP, "house"), OLD.key: info(OLD, "house")})
+    gone = "heating/meter/old/"
+    for connection in (1, 2):
+        broker.connection = connection
+        publisher.attend(connection * 100)
+        publisher.attend(connection * 100 + WAIT_S)
+        assert [one for one in broker.take() if "old" in one[0]] == [
+            (gone + "availability", b"offline"),
+            (gone + "info", info(OLD, "house")),
+            (gone + "journal", b"[]"),
+        ]
+    publisher.attend(300)
+    assert gone + "journal" in topics(broker.take())
+    publisher.keep({WP.key: info(WP, "house")})
+    publisher.attend(301)
+    said = [one for one in broker.take() if "old" in one[0]]
+    assert said[0] == (gone + "journal", b"[]")
+    assert {payload for _, payload in said[1:]} == {b""}
+    assert said[-1][0] == gone + "info"
+    publisher.attend(500)
+    assert not any("old" in topic for topic in topics(broker.take()))
+
+
+@pytest.mark.parametrize("retained", [True, False])
+def test_a_device_that_another_poller_speaks_for_now_is_left_to_it(retained):
+    broker = Broker()
+    publisher = make_publisher(broker, WP)
+    publisher.keep({OLD.key: info(OLD, "house")})
+    publisher.attend(0)
+    if not retained:
+        publisher.attend(WAIT_S)
+        broker.take()
+    publisher.hear(delivery("heating/meter/old/info", info(OLD, "other"), retained=retained))
+    for now in (1, WAIT_S + 1, 100, 200):
+        publisher.attend(now)
+    publisher.keep({})
+    publisher.attend(300)
+    assert not any("old" in topic for topic in topics(broker.take()))
+
+
+def test_what_the_journal_does_not_know_of_a_device_that_is_gone_may_lie_at_the_broker():
+    broker = Broker()
+    publisher = make_publisher(broker, WP)
+    publisher.keep({OLD.key: b""})
+    publisher.attend(0)
+    publisher.attend(WAIT_S)
+    assert not any("old" in topic for topic in topics(broker.take()))
+    publisher.hear(delivery("heating/meter/old/info", info(OLD, "house")))
+    publisher.attend(WAIT_S + 1)
+    assert "heating/meter/old/journal" in topics(broker.take())
 
 
 def test_a_device_that_a_source_found_in_an_earlier_run_is_left_alone():

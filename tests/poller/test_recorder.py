@@ -4,7 +4,7 @@ import itertools
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,14 +16,15 @@ from poller.device import Device
 from poller.errors import JournalError
 from poller.intake import QUEUE_SIZE
 from poller.journal import Journal, Kept, Pruned
+from poller.leftovers import WAIT_S
 from poller.profile import load_profile
 from poller.publish import Publisher
 from poller.recorder import Limits, Recorder
 from poller.trackers import Trackers
 from poller.walltime import ClockReading, WallTime
-from readings.broker import Message
+from readings.broker import Delivery, Message
 from readings.health import POLLER_HEALTH, Tally
-from readings.payload import StreamRange, decode_state
+from readings.payload import OFFLINE, Replay, StreamRange, decode_info, decode_state, encode_replay
 from readings.reading import DeviceKey, DeviceState, Kind
 from readings.release import RELEASED_MS
 from readings.topics import Topics
@@ -123,7 +124,13 @@ def refuse(what: str) -> None:
 class Stage:
     """A recorder on a real journal, with the other parts fake."""
 
-    def __init__(self, folder: Path, stream: str = "s1", queue_size: int = 100) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        stream: str = "s1",
+        queue_size: int = 100,
+        devices: Sequence[Device] = (METER, SENSOR),
+    ) -> None:
         self.clock = FakeClock()
         self.trackers = FakeTrackers()
         self.broker = FakeBroker()
@@ -133,7 +140,7 @@ class Stage:
             self.broker,
             Topics("heating"),
             "house",
-            [METER, SENSOR],
+            devices,
             stream=stream,
             ranges=self.journal.listed,
             states=self.journal.states,
@@ -169,6 +176,28 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     stage.broker.said.clear()
     yield stage
     stage.journal.close()
+
+
+def test_rows_of_a_device_that_left_the_configuration_are_listed_and_sent(stage, tmp_path):
+    """By a run that does not know it, to a bridge that was away, on a broker that has forgotten everything."""
+    stage.brings(1.5, 1.6)
+    stage.journal.close()
+    later = Stage(tmp_path, "s2", devices=[SENSOR])
+    later.recorder.open()
+    later.recorder.work(0)
+    later.clock.go_on(WAIT_S)
+    later.recorder.work(0)
+    said = {one.topic: one.payload for one in later.broker.said if "/wp/" in one.topic}
+    assert decode_info(said["heating/meter/wp/info"]).stream == "s1"
+    assert said["heating/meter/wp/availability"] == OFFLINE
+    assert said["heating/meter/wp/journal"] == b'[["s1",1,2]]'
+    later.publisher.hear(
+        Delivery("heating/meter/wp/replay", encode_replay(Replay("s1", 1, 2)), False, 1, 0, 0)
+    )
+    later.recorder.work(0)
+    sent = [decode_state(one.payload) for one in later.broker.said if one.topic.endswith("/wp/history")]
+    assert [one.values["power_total_kw"] for one in sent] == [1.5, 1.6]
+    later.journal.close()
 
 
 def test_what_a_device_brought_is_committed_and_published(stage):
