@@ -159,6 +159,7 @@ class Subscriber:
         self._prune()
         if group := self._collect():
             self._commit(group)
+            self._inbox.free()
         if self._asker is not None:
             self._asker.attend(self._monotonic())
 

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from unittest.mock import Mock
 
 import pytest
@@ -225,6 +226,49 @@ def test_it_collects_a_burst_into_one_group(store):
     assert run.wakes <= 2
 
 
+class SlowStore(Store):
+    """A store that waits before each commit."""
+
+    def wait(self) -> None: ...
+
+    def commit(self, *arguments):
+        self.wait()
+        return super().commit(*arguments)
+
+
+@pytest.mark.parametrize(("size", "most"), [(1, 5000), (100_000, 80), (5_000_000, 1)])
+def test_what_came_and_is_not_committed_is_bounded_wherever_it_is_and_the_reading_goes_on(
+    database, size, most
+):
+    """Inbox and group together: a message that leaves one for the other needs its room all the same."""
+    store = SlowStore(database)
+    run = Run(store)
+    run.subscriber._monotonic = time.monotonic
+    came, uncommitted = [], []
+    message = delivery("meter/wp/unknown", b"x" * size)
+
+    def receive() -> None:
+        for _ in range(most + 2):
+            run.inbox.put(message)
+            came.append(message)
+
+    def wait() -> None:
+        if not uncommitted:
+            wait_until(lambda: len(came) >= most)
+            reader.join(0.05)
+            uncommitted.append(len(came))
+
+    store.wait = wait
+    reader, worker = (threading.Thread(target=one, daemon=True) for one in (receive, run.subscriber.run))
+    reader.start()
+    worker.start()
+    wait_until(lambda: len(run.acknowledged) == most + 2)
+    run.inbox.close()
+    worker.join(5)
+    assert not worker.is_alive()
+    assert uncommitted == [most]
+
+
 @pytest.mark.parametrize(
     ("messages", "age_s", "quiet_s", "since_commit_s", "due"),
     [
@@ -256,9 +300,11 @@ class TestInbox:
         reader = threading.Thread(target=lambda: [inbox.put(one) for one in came])
         reader.start()
         wait_until(lambda: len(inbox._waiting) == 2)
+        assert [inbox.take(5) for _ in range(2)] == came[:2]
         reader.join(0.05)
-        assert reader.is_alive()
-        assert [inbox.take(5) for _ in range(3)] == came
+        assert reader.is_alive(), "they need their room until they are committed"
+        inbox.free()
+        assert inbox.take(5) == came[2]
         reader.join(5)
         assert not reader.is_alive()
 
