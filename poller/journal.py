@@ -103,6 +103,7 @@ class Journal:
         self._connection: sqlite3.Connection | None = None
         self._last: dict[DeviceKey, int] = {}
         self._infos: dict[DeviceKey, bytes] = {}
+        self._latest_ms: dict[DeviceKey, int] = {}
         self._some_wait = True
         self._newest_ms = 0
 
@@ -179,6 +180,7 @@ class Journal:
             with _transaction(connection):
                 if clock.is_trusted and self._some_wait:
                     upkeep.give_times(connection, self._boot, clock)
+                    self._latest_ms.clear()
                 states = tuple(self._insert(connection, row, last, clock) for row in rows)
                 for key, data in kept.items():
                     connection.execute(
@@ -263,13 +265,29 @@ class Journal:
         seq = last[row.key] = last.get(row.key, 0) + 1
         time_ms = row.time_ms(clock)
         if time_ms is not None:
-            time_ms = rows_of.free_time(connection, row.key, time_ms)
+            time_ms = self._free_time(connection, row.key, time_ms)
         stream = rows_of.make_stream(connection, self.stream, self._boot)
         state = DeviceState(time_ms, self.stream, seq, dict(row.values), row.held)
         # A source's own time may be ahead of the clock, which must not seem too old to be true by that.
         newest_ms = None if time_ms is None else min(time_ms, clock.at(row.taken) or 0)
         rows_of.insert_state(connection, row.key, state, stream=stream, taken=row.taken, newest_ms=newest_ms)
         return state if time_ms is not None else replace(state, seq=None)
+
+    def _free_time(self, connection: sqlite3.Connection, key: DeviceKey, time_ms: int) -> int:
+        """A time that no state of the device has yet.
+
+        A clock that was set back comes by the same one twice, and a source whose own
+        clock is ahead has been where ours comes later. A later time than any is free, so
+        that only these cost a search, and each device's first row of a run.
+        """
+        latest_ms = self._latest_ms.get(key)
+        device = rows_of.find_device(connection, key)
+        if device is not None and (latest_ms is None or time_ms <= latest_ms):
+            taken = rows_of.taken_times(connection, device, time_ms)
+            time_ms = rows_of.next_free(time_ms, taken)
+            latest_ms = max(taken, default=0) if latest_ms is None else latest_ms
+        self._latest_ms[key] = max(latest_ms or 0, time_ms)
+        return time_ms
 
     def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do some work on the open file; once more on a new one when this one turns out to be damaged."""

@@ -44,19 +44,6 @@ def make_stream(connection: sqlite3.Connection, name: str, boot: str) -> int:
     return int(found)
 
 
-def free_time(connection: sqlite3.Connection, key: DeviceKey, time_ms: int) -> int:
-    """A time that no state of the device has yet: a clock that was set back may come by the same one twice.
-
-    A later time than any is free, so that only such a clock costs a search.
-    """
-    newest = connection.execute(
-        "SELECT id, newest_ms FROM device WHERE kind = ? AND name = ?", (key.kind.value, key.name)
-    ).fetchone()
-    if newest is None or time_ms > newest[1]:
-        return time_ms
-    return next_free(time_ms, taken_times(connection, newest[0], time_ms))
-
-
 def taken_times(connection: sqlite3.Connection, device: int, since_ms: int) -> set[int]:
     """The times from one on that states of a device have."""
     rows = connection.execute(

@@ -77,6 +77,22 @@ def test_a_source_that_is_ahead_does_not_make_the_clock_look_late(journal):
     assert journal.newest_ms == RELEASED_MS + 6000
 
 
+def test_no_two_states_of_a_source_that_is_ahead_have_one_time(tmp_path):
+    """Whose clock gives whole seconds, or the time of its last message, until ours has come there, in this run or the next."""
+    ahead = RELEASED_MS + 26_000
+    journal = opened(tmp_path)
+    for taken, own_ms in ((6.0, ahead), (6.7, ahead), (7.4, ahead - 1000), (26.0, None)):
+        journal.commit([Row(METER, taken, {"a": taken}, own_ms=own_ms)], {}, TRUSTED)
+    journal.close()
+    journal = opened(tmp_path, "s2")
+    journal.commit([Row(METER, 8.0, {"a": 8.0}), Row(METER, 8.1, {"a": 8.1}, own_ms=ahead)], {}, TRUSTED)
+    journal.commit([Row(METER, 26.001, {"a": 26.001})], {}, TRUSTED)
+    times = [state.time_ms for state in everything(journal)]
+    assert len(times) == len(set(times)) == 7
+    assert all(abs(one - ahead) < 5 for one in (*times[:2], *times[3:4], *times[5:]))
+    journal.close()
+
+
 def test_streams_are_listed_in_the_order_of_their_starts(tmp_path):
     for stream in ("zz", "aa", "mm"):
         one = opened(tmp_path, stream)
