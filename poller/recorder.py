@@ -65,7 +65,7 @@ class Recorder:
 
     Args:
         switchboard: Makes reports of what others publish.
-        queue_size: How much may wait.
+        intake: What waits to be recorded; it need not be given.
         group_s: How long a group of rows stays open after its first one.
 
     Attributes:
@@ -82,7 +82,7 @@ class Recorder:
         limits: Limits,
         tally: Tally,
         switchboard: Switchboard | None = None,
-        queue_size: int = QUEUE_SIZE,
+        intake: Intake | None = None,
         group_s: float = GROUP_S,
     ) -> None:
         self._journal = journal
@@ -94,7 +94,7 @@ class Recorder:
         self._switchboard = switchboard
         self._workshop = Workshop(trackers, publisher, switchboard, tally)
         self._group_s = group_s
-        self._intake = Intake(tally, queue_size)
+        self._intake = intake or Intake(tally)
         self._heard: list[Incoming] = []
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self.run, name="journal", daemon=True)

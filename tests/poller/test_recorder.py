@@ -14,12 +14,12 @@ from poller.assemble import Folded, Snapshot, new_tracker
 from poller.blocks import Poll
 from poller.device import Device
 from poller.errors import JournalError
-from poller.intake import QUEUE_SIZE
+from poller.intake import QUEUE_SIZE, Intake, Item
 from poller.journal import Journal, Kept, Pruned
 from poller.leftovers import WAIT_S
 from poller.profile import load_profile
 from poller.publish import Publisher
-from poller.recorder import Limits, Recorder
+from poller.recorder import ROUND_S, Limits, Recorder
 from poller.trackers import Trackers
 from poller.walltime import ClockReading, WallTime
 from readings.broker import Delivery, Message
@@ -153,7 +153,7 @@ class Stage:
             clock=self.clock,
             limits=Limits(age_s=7 * 86400, size_bytes=10**9),
             tally=self.tally,
-            queue_size=queue_size,
+            intake=Intake(self.tally, queue_size),
             group_s=0,
         )
 
@@ -205,6 +205,60 @@ def test_what_a_device_brought_is_committed_and_published(stage):
     assert (state.stream, state.seq, state.values) == ("s1", 1, {"power_total_kw": 1.5})
     assert state.time_ms == stage.clock.wall_ms
     assert stage.journal.states(WP, "s1", 1, 9) == (state,)
+
+
+class TimedIntake(Intake):
+    """A reading comes every tenth of a second; where the real one would wait, the clock goes on."""
+
+    def __init__(self, clock: FakeClock, tally: Tally) -> None:
+        super().__init__(tally)
+        self._clock = clock
+        self._next = clock.monotonic
+
+    def take(self, within_s: float) -> Item | None:
+        rest_s = self._next - self._clock.monotonic
+        self._clock.go_on(max(0.0, min(within_s, rest_s)))
+        if rest_s <= within_s:
+            self.offer(METER, poll(1.0, self._next))
+            self._next += 0.1
+        return super().take(0)
+
+
+def test_a_reading_is_in_the_journal_a_second_after_it_came(tmp_path):
+    """At the latest; the disk is spared a commit for each all the same."""
+    clock, tally = FakeClock(), Tally(POLLER_HEALTH)
+    journal = TrialJournal(tmp_path / "journal.sqlite", stream="s1", boot="b1")
+    publisher = Publisher(
+        FakeBroker(),
+        Topics("heating"),
+        "house",
+        [METER],
+        stream="s1",
+        ranges=journal.listed,
+        states=journal.states,
+        tally=tally,
+    )
+    recorder = Recorder(
+        journal,
+        FakeTrackers(),
+        publisher,
+        clock=clock,
+        limits=Limits(age_s=7 * 86400, size_bytes=10**9),
+        tally=tally,
+        intake=TimedIntake(clock, tally),
+    )
+    recorder.open()
+    oldest, commits = clock.monotonic, 0
+    while clock.monotonic < 1030:
+        before = journal.rows()
+        recorder.work(ROUND_S)
+        written = journal.rows() - before
+        assert not written or clock.monotonic - oldest <= 1
+        oldest += 0.1 * written
+        commits += bool(written)
+    assert journal.rows() >= 290
+    assert commits <= 100
+    journal.close()
 
 
 def test_one_group_is_one_transaction_in_order(stage):
