@@ -35,7 +35,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """States that were dropped unsent, by device and reason."""
+    """States that were dropped unsent, in part or as a whole, by device and reason."""
 
     dropped: Mapping[tuple[DeviceKey, str], int] = field(default_factory=dict)
 
@@ -140,7 +140,7 @@ class _Work:
         return True
 
     def forget(self) -> None:
-        """Forget streams that no journal lists any more, and quarantined samples that nobody looked at."""
+        """Forget streams that no journal lists any more, and the oldest of a full quarantine."""
         for (device,) in self._sql.execute(
             "SELECT device FROM stream GROUP BY device HAVING count(*) > ?", (MOST_STREAMS,)
         ).fetchall():
@@ -157,9 +157,14 @@ class _Work:
                 ("done", "stream"),
             ):
                 self._sql.executemany(f"DELETE FROM {table} WHERE {key} = ?", old)  # noqa: S608 - tables of ours
-        self._sql.execute(
-            "DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?", (MOST_QUARANTINED,)
-        )
+        gone = self._sql.execute(
+            "DELETE FROM quarantine WHERE id <= (SELECT id FROM quarantine ORDER BY id DESC LIMIT 1 OFFSET ?)"
+            " RETURNING device, stream, seq",
+            (MOST_QUARANTINED,),
+        ).fetchall()
+        for device, _, _ in set(gone):
+            kind, _, name = device.partition("/")
+            self.dropped[DeviceKey(Kind(kind), name), "quarantine"] += 1
 
     def _remove_batch(self, number: int, runs: tuple[Run, ...], *, is_forced: bool = False) -> bool:
         """False where something that waits is judged against what would be gone."""

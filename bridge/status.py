@@ -39,7 +39,7 @@ class BridgeStatus:
         last_answer: What it last said, in words; empty before it said anything.
         last_sent_ms: When it last took samples.
         free_bytes: What is free on the store's disk; `None` when that is not known.
-        dropped: States that were dropped unsent since the start, because the store was full or they were too old for it.
+        dropped: States that were dropped unsent since the start, because the store or its quarantine was full or they were too old.
         too_old: Samples that were left out since the start, because the receiver takes none so old.
         broker_trouble: Why there is no broker connection; empty while there is one.
         store_trouble: Why nothing can be stored; empty while it can.

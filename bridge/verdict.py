@@ -109,7 +109,8 @@ def _judge_losses(status: BridgeStatus) -> Verdict | None:
             status.dropped,
             "reading",
             "readings",
-            "Since its start the bridge had to drop them unsent: its store was full, or they had waited for too long.",
+            "Since its start the bridge had to drop them unsent: its store or its quarantine was full, or they had waited"
+            " for too long.",
         ),
         (
             status.too_old,

@@ -209,7 +209,7 @@ BRIDGE_HEALTH = _rows(
     HealthMetric(
         "bridge_states_dropped_total",
         "counter",
-        "States dropped unsent because the store was full or they were too old",
+        "States dropped unsent because the store or its quarantine was full or they were too old",
         ("device", "reason"),
     ),
     HealthMetric(

@@ -391,6 +391,26 @@ class TestPruning:
         assert self.prune(database, size=1) == {}
         assert rows(database) == [("a", 4)]
 
+    def test_of_a_full_quarantine_the_oldest_are_dropped_and_counted(
+        self, store, database, outbox, monkeypatch
+    ):
+        monkeypatch.setattr("bridge.pruning.MOST_QUARANTINED", 5)
+
+        def refuse(*seqs: int) -> list[int]:
+            store.commit([state(seq, energy=2.0) for seq in seqs], NOON_MS)
+            outbox.settle_first(outbox.begin(NOON_MS + DAY_MS, 0.0), 0.0, guilt="it does not please")
+            return [one.id for one in outbox.quarantine.entries()]
+
+        store.commit([info(), journal(("a", 1, 8))], NOON_MS)
+        outbox.quarantine.drop(refuse(1, 2, 3, 4)[2:6])
+        assert self.prune(database) == {}
+        assert [one.seq for one in outbox.quarantine.entries()] == [1, 1, 4, 4], (
+            "only as many as are there count"
+        )
+        refuse(5, 6)
+        assert self.prune(database) == {(METER, "quarantine"): 2}
+        assert [one.seq for one in outbox.quarantine.entries()] == [4, 5, 5, 6, 6]
+
     def test_streams_that_nobody_lists_any_more_are_forgotten(self, store, database, monkeypatch):
         monkeypatch.setattr("bridge.pruning.MOST_STREAMS", 3)
         for number in range(6):
