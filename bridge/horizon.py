@@ -14,7 +14,7 @@ BELIEVED_S = 5.0
 """How long the time of the receiver's newest sample is good for."""
 
 WINDOW_BELIEVED_S = 300.0
-"""How long its configuration is."""
+"""How long its configuration is; that it cannot be asked may be over soon."""
 
 
 class Horizon:
@@ -52,6 +52,14 @@ class Horizon:
             return oldest_taken_ms(window, now_ms) if window else None
         return oldest_taken_ms(window, newest_ms)
 
+    def takes_late(self) -> bool:
+        """Whether a sample may come after later ones of its series, as far as anybody knows."""
+        return self._ask_window() != ""
+
+    def takes_repeats(self) -> bool:
+        """Whether it is known that a sample may come twice, so that another value is meant where one may not."""
+        return bool(self._ask_window())
+
     def left_of(self, batch: Batch) -> tuple[Piece, ...]:
         """What of a batch's pieces the receiver may take."""
         # All samples of a state have its time.
@@ -77,7 +85,7 @@ class Horizon:
 
     def _ask_window(self) -> str | None:
         now_s = self._monotonic()
-        if now_s - self._window_s >= WINDOW_BELIEVED_S:
+        if now_s - self._window_s >= (BELIEVED_S if self._window is None else WINDOW_BELIEVED_S):
             self._window, self._window_s = self._receiver.late_window(ASK_TIMEOUT_S), now_s
         return self._window
 

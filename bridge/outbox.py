@@ -7,7 +7,7 @@ whose answer was lost is repeated byte for byte.
 
 import heapq
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from bridge.batch import (
@@ -37,7 +37,10 @@ PARKED_MS = 86_400_000
 """What lies ahead of the clock for longer goes to quarantine: no clock is wrong for a day."""
 
 MOST_ASIDE = 10
-"""Batches that others go before; their states may not be dropped, so they are few."""
+"""Batches that others go before; their states may not be dropped, so they are few.
+
+When so many are aside, what came last goes before all others, to see whether the receiver works at all.
+"""
 
 _MOST_JUDGED = 500
 """Parked states that go to quarantine at a time."""
@@ -64,13 +67,16 @@ class Outbox:
         # All batches before it are settled: a long catch-up leaves thousands, too many to look at each time.
         self._oldest_open = 0
 
-    def begin(self, now_ms: int, now_s: float, limit: int = MAX_SAMPLES) -> Batch | None:
+    def begin(
+        self, now_ms: int, now_s: float, limit: int = MAX_SAMPLES, last: int | None = None
+    ) -> Batch | None:
         """The batch that was under way, or else the next one; None when nothing can be sent now.
 
         Args:
             now_ms: The wall clock.
             now_s: The clock that counts from the boot.
             limit: Samples in one request.
+            last: Only what is among so many of the states that came last of each device.
 
         Raises:
             StoreError: It cannot be written down, so it must not be sent.
@@ -93,7 +99,8 @@ class Outbox:
                         is_resumed=True,
                     )
                 hold(held, runs_from(runs))
-            batch = self._next(sql, held, now_ms, now_s, limit)
+            waiting = self._waiting.read(sql, held, now_s, last)
+            batch = self._next(sql, waiting, now_ms, limit)
             if batch is not None:
                 self._oldest_open = min([batch.id, *(number for number, *_ in unsettled)])
             return batch
@@ -109,17 +116,21 @@ class Outbox:
                 sql.execute("UPDATE batch SET pieces = ? WHERE id = ?", (_pieces_to(pieces), batch.id))
         return Batch(batch.id, batch.rows, tuple(pieces), generation=batch.generation)
 
-    def set_aside(self, batch: Batch) -> bool:
-        """Let others go before a batch that the receiver fails at; False when too many are aside already.
+    def set_aside(self, batch: Batch, most: int | None = MOST_ASIDE) -> int:
+        """Let others go before a batch that the receiver fails at, unless so many are aside already.
+
+        Returns:
+            How many are aside with it; 0 when it is not.
 
         Raises:
             StoreError: It cannot be written down; nothing has changed.
         """
         with self._database.transaction() as sql:
             (aside,) = sql.execute("SELECT count(*) FROM batch WHERE aside").fetchone()
-            if aside < MOST_ASIDE:
-                sql.execute("UPDATE batch SET aside = 1 WHERE id = ?", (batch.id,))
-        return bool(aside < MOST_ASIDE)
+            if most is not None and aside >= most:
+                return 0
+            sql.execute("UPDATE batch SET aside = 1 WHERE id = ?", (batch.id,))
+        return int(aside) + 1
 
     def recall(self) -> bool:
         """Make the oldest batch that was set aside the next one, unless one is under way; False when none is.
@@ -224,14 +235,11 @@ class Outbox:
         self._parked.clear()
         self._oldest_open = 0
 
-    def _next(
-        self, sql: Sql, held: Mapping[int, Ranges], now_ms: int, now_s: float, limit: int
-    ) -> Batch | None:
+    def _next(self, sql: Sql, waiting: Sequence[Iterator[Row]], now_ms: int, limit: int) -> Batch | None:
         devices = sql.execute(
             "SELECT kind, name, newest_ms FROM device WHERE newest_ms IS NOT NULL"
         ).fetchall()
         newest = {DeviceKey(Kind(kind), name): time for kind, name, time in devices}
-        waiting = self._waiting.read(sql, held, now_s)
         chosen = cut(heapq.merge(*waiting, key=lambda row: row.time_ms), newest, now_ms, limit)
         for one in chosen.parked:
             self._parked[one.stream] = union(self._parked.get(one.stream, ()), single([one.seq]))

@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import inf
 
 from bridge.account import Account
 from bridge.receiver import Posts
@@ -32,6 +34,18 @@ PATIENCE_S = 60.0
 
 EMPTY = Encoder({}).encode(())
 """A request without samples, which asks only whether the receiver takes requests."""
+
+
+@dataclass(slots=True)
+class _FailsAlone:
+    """Since when a request fails while empty ones pass."""
+
+    since_s: float = inf
+
+    def lasts_s(self, now_s: float, *, takes_empty: bool) -> float:
+        """For how long, after one more try; less than 0 while empty ones fail too."""
+        self.since_s = min(self.since_s, now_s) if takes_empty else inf
+        return now_s - self.since_s
 
 
 class Poster:
@@ -68,30 +82,41 @@ class Poster:
         """Post one request once; where it fails and empty ones do not, that is a refusal."""
         outcome = self._receiver.post(body, REQUEST_TIMEOUT_S)
         self._account.note(outcome)
-        if isinstance(outcome, RetryAfter) and outcome.is_failure and self._probe():
-            return Refused(outcome.reason)
+        if isinstance(outcome, RetryAfter):
+            self._wait(self._stopping, outcome.seconds or 0.0)
+            if outcome.is_failure and self._probe():
+                return Refused(outcome.reason)
         return outcome
 
     def post_until_known(
-        self, body: bytes, *, may_be_there: bool, patience_s: float | None = None
+        self,
+        body: bytes,
+        *,
+        may_be_there: bool,
+        patience_s: float | None = None,
+        is_due: Callable[[], bool] = lambda: True,
     ) -> Sent | Refused | TooLarge | Poison | None:
-        """Post one request, again and again while nobody knows what became of it; None when stopped.
+        """Post one request, again and again while nobody knows what became of it.
 
         Args:
             body: The request.
             may_be_there: An earlier try of the request, or of one that held all of it, may have been taken.
             patience_s: For so long it may fail while empty ones pass; where it is not said, `PATIENCE_S`.
+            is_due: Whether to try again; asked as long as no try of it may have been taken.
+
+        Returns:
+            None when stopped, or no longer due.
         """
         patience_s = PATIENCE_S if patience_s is None else patience_s
         pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
-        fails_alone_s = float("inf")
-        while not self._stopping.is_set():
+        fails_alone = _FailsAlone()
+        is_first = True
+        while not self._stopping.is_set() and (is_first or may_be_there or is_due()):
+            is_first = False
             outcome = self._receiver.post(body, REQUEST_TIMEOUT_S)
-            match outcome:
-                case Refused(_, is_repeat=True) if may_be_there:
-                    # A receiver takes all of a request or nothing, so it has all of an earlier try.
-                    self._account.count_request("already_there")
-                    return Sent()
+            if isinstance(outcome, Refused) and outcome.is_repeat and may_be_there:
+                self._account.count_request("already_there")
+                return replace(outcome, is_open=True)
             self._account.note(outcome)
             match outcome:
                 case Sent() | Refused():
@@ -102,19 +127,19 @@ class Poster:
                     self._wait(self._stopping, CONFIGURATION_WAIT_S)
                 case RetryAfter(reason, seconds, is_open, is_failure):
                     may_be_there = may_be_there or is_open
+                    if seconds is not None:
+                        self._wait(self._stopping, max(seconds, next(pauses)))
                     if is_failure:
                         did_take, self._takes_empty = self._takes_empty, self._probe()
-                        now_s = self._monotonic()
-                        if not self._takes_empty:
-                            fails_alone_s = float("inf")
-                        elif now_s - (fails_alone_s := min(fails_alone_s, now_s)) >= patience_s:
+                        if (
+                            fails_alone.lasts_s(self._monotonic(), takes_empty=self._takes_empty)
+                            >= patience_s
+                        ):
                             return Poison(reason, is_open=may_be_there)
-                        elif not did_take:
+                        if self._takes_empty and not did_take:
                             pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
                     if seconds is None:
                         self.wait_out(next(pauses))
-                    else:
-                        self._wait(self._stopping, max(seconds, next(pauses)))
         return None
 
     def wait_out(self, pause_s: float | None = None) -> None:

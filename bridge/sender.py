@@ -4,12 +4,13 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import isfinite
 
 from bridge.account import Account
 from bridge.batch import MAX_SAMPLES, Batch, shorten
 from bridge.errors import StoreError
 from bridge.horizon import Horizon
-from bridge.outbox import Outbox
+from bridge.outbox import MOST_ASIDE, Outbox
 from bridge.poster import Poster, Wait
 from bridge.receiver import Receiver
 from bridge.remote_write.encode import Encoder
@@ -35,6 +36,12 @@ WITNESS_S = 30.0
 
 LIMITED_S = 3600.0
 """So long requests stay as small as a receiver wanted them; then it may have another configuration."""
+
+ASIDE_EVERY_S = 300.0
+"""So seldom one more steps aside where many are already and nothing passes: they are held in the store."""
+
+LAST = 30
+"""States of a device that go before those that wait: some minutes of it, for it may take two until it is its turn."""
 
 MOST_DOUBTS = 8
 """Samples that fail without such a witness, before others are sent first to find one."""
@@ -86,7 +93,9 @@ class Sender:
         self._horizon = Horizon(receiver, wall_ms=wall_ms, monotonic=monotonic)
         self._limit, self._limited_s = MAX_SAMPLES, float("-inf")
         self._took_s = float("-inf")
-        self._aside_s = float("-inf")
+        # When the first and the last of those that are aside now stepped aside.
+        self._first_aside_s = self._aside_s = float("-inf")
+        self._is_skipping = False
         self._suspects: set[int] = set()
 
     @property
@@ -123,10 +132,9 @@ class Sender:
                         "readings from the future",
                         "ahead of the bridge's clock for a day; in quarantine",
                     )
-                self._recall()
                 if self._monotonic() - self._limited_s >= LIMITED_S:
                     self._limit = MAX_SAMPLES
-                batch = self._outbox.begin(self._wall_ms(), self._monotonic(), self._limit)
+                batch = self._begin()
                 if batch is not None:
                     self._deliver(batch)
                 self._resend()
@@ -151,19 +159,12 @@ class Sender:
         while batch.pieces and not self._stopping.is_set():
             piece = batch.pieces[0]
             samples = batch.samples[piece.begin : piece.end]
-            outcome = self._poster.post_until_known(
-                self._encoder.encode(samples),
-                may_be_there=piece.may_be_there or is_resumed,
-                patience_s=self._patience_s(batch, len(samples)),
-            )
+            outcome = self._post(batch, samples, may_be_there=piece.may_be_there or is_resumed)
             is_resumed = False
-            if isinstance(outcome, Poison):
-                self._suspects.add(batch.id)
             # What becomes of it now inherits that nobody knows, unless the receiver refused it.
-            piece = replace(piece, may_be_there=isinstance(outcome, Poison | TooLarge) and outcome.is_open)
+            is_open = isinstance(outcome, Poison | TooLarge | Refused) and outcome.is_open
+            piece = replace(piece, may_be_there=is_open)
             match outcome:
-                case None:
-                    return
                 case Sent():
                     batch = self._outbox.settle_first(batch, self._monotonic())
                     self._count_sent(len(samples))
@@ -172,10 +173,11 @@ class Sender:
                     batch = self._outbox.arrange(batch, shorten((piece, *batch.pieces[1:]), self._limit))
                 case Refused() | Poison() if len(samples) > 1:
                     batch = self._outbox.arrange(batch, (*piece.halves(), *batch.pieces[1:]))
-                    batch = self._without_old(batch)
                 case Poison() if self._monotonic() - self._took_s > WITNESS_S:
                     doubts += 1
-                    batch = self._outbox.arrange(batch, (*batch.pieces[1:], piece))
+                    # The largest piece is the most likely to hold a sample that passes.
+                    rest = sorted(batch.pieces[1:], key=lambda one: -one.size)
+                    batch = self._outbox.arrange(batch, (*rest, piece))
                     if doubts >= min(MOST_DOUBTS, len(batch.pieces)):
                         if self._set_aside(batch):
                             return
@@ -184,15 +186,36 @@ class Sender:
                     batch = self._outbox.settle_first(batch, self._monotonic(), guilt=reason)
                     what = f"{samples[0].series.name} at {samples[0].timestamp_ms}"
                     self._account.not_taken(1, "refused", what, f"{reason}; it is in quarantine")
+            batch = self._without_old(batch)
+
+    def _post(
+        self, batch: Batch, samples: Sequence[Sample], *, may_be_there: bool
+    ) -> Sent | Refused | TooLarge | Poison | None:
+        """Post samples of a batch until it is known what becomes of them; None where that is open."""
+        outcome = self._poster.post_until_known(
+            self._encoder.encode(samples),
+            may_be_there=may_be_there,
+            patience_s=self._patience_s(batch, len(samples)),
+            is_due=lambda: self._horizon.left_of(batch) == batch.pieces,
+        )
+        match outcome:
+            case Poison():
+                self._suspects.add(batch.id)
+            case Refused(is_open=True) if len(samples) == 1 and not self._horizon.takes_repeats():
+                # It is there. Of several, one may be there for another reason, and the others not at all.
+                return Sent()
+        return outcome
 
     def _patience_s(self, batch: Batch, samples: int) -> float | None:
-        if batch.id not in self._suspects:
+        # What follows one that failed for long, while nothing passed, need not fail for long as well.
+        is_next = self._took_s < self._aside_s < float("inf") and self._horizon.takes_late()
+        if batch.id not in self._suspects and not is_next:
             return None
         return LONE_PATIENCE_S if samples == 1 else 0.0
 
     def _without_old(self, batch: Batch) -> Batch:
         """Leave out what is older than the receiver takes; it would fail at that for ever."""
-        left = self._horizon.left_of(batch)
+        left = self._horizon.left_of(batch) if batch.pieces else ()
         if left == batch.pieces:
             return batch
         too_old = sum(piece.size for piece in batch.pieces) - sum(piece.size for piece in left)
@@ -204,13 +227,31 @@ class Sender:
 
     def _set_aside(self, batch: Batch) -> bool:
         """Send others first: if those pass, it is the batch, and if not, the receiver."""
-        is_aside = self._outbox.set_aside(batch)
-        if is_aside:
-            self._aside_s = self._monotonic()
-            self._account.say(
-                "the receiver fails at the oldest readings (%s); others go first", self.last_answer
-            )
-        return is_aside
+        now_s = self._monotonic()
+        may_be_late = self._horizon.takes_late()
+        is_time = self._aside_s < max(self._took_s, now_s - ASIDE_EVERY_S)
+        aside = self._outbox.set_aside(batch, None if is_time and may_be_late else MOST_ASIDE)
+        if not aside:
+            return False
+        if not isfinite(self._aside_s):
+            self._first_aside_s = now_s
+        self._aside_s = now_s
+        self._is_skipping = may_be_late and aside >= MOST_ASIDE
+        self._account.say("the receiver fails at the oldest readings (%s); others go first", self.last_answer)
+        return True
+
+    def _begin(self) -> Batch | None:
+        """The next batch; where many are aside, of what came last, until that has passed."""
+        last = None
+        if self._is_skipping:
+            last = 1 if self._took_s < self._first_aside_s else LAST
+        else:
+            self._recall()
+        batch = self._outbox.begin(self._wall_ms(), self._monotonic(), self._limit, last)
+        if batch is None and self._is_skipping:
+            self._is_skipping = False
+            return self._begin()
+        return batch
 
     def _recall(self) -> None:
         """Come back to what was set aside: when the receiver took something since, or now and then."""

@@ -1,12 +1,12 @@
 """What of each device waits in the store and may be sent now, in the order of its rows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bridge.batch import Row, Run
 from bridge.database import Sql
 from bridge.gaps import Gap, Place, find_passable
 from bridge.range_tables import read_all_ranges
-from bridge.ranges import Ranges, minus, union
+from bridge.ranges import Range, Ranges, minus, union
 from bridge.rows import Rows, row_before
 from readings.payload import CONTRACT
 
@@ -43,16 +43,19 @@ class Waiting:
         self._rows = rows
         self._gaps: dict[int, Mapping[Gap, float]] = {}
 
-    def read(self, sql: Sql, held: Mapping[int, Ranges], now_s: float) -> list[Iterator[Row]]:
+    def read(
+        self, sql: Sql, held: Mapping[int, Ranges], now_s: float, last: int | None = None
+    ) -> list[Iterator[Row]]:
         """The rows of each device; they are read as far as somebody takes them.
 
         Args:
             sql: The transaction, which must still be open then.
             held: What is not to go now, by stream.
             now_s: The clock that counts from the boot.
+            last: Only what is among so many of the states that came last of each device.
         """
         return [
-            self._in_order(sql, device, places, now_s)
+            self._in_order(sql, device, places, now_s, last)
             for device, places in self._find_places(sql, held).items()
         ]
 
@@ -69,9 +72,22 @@ class Waiting:
             places.setdefault(device, []).append(place)
         return places
 
-    def _in_order(self, sql: Sql, device: int, places: Sequence[Place], now_s: float) -> Iterator[Row]:
+    def _in_order(
+        self, sql: Sql, device: int, places: Sequence[Place], now_s: float, most: int | None
+    ) -> Iterator[Row]:
         """What of a device may be sent now, in row order; what cannot be named yet is passed over."""
         passable = find_passable(places, self._gaps.get(device, {}), now_s)
         self._gaps[device] = passable.gaps
-        for stream, (first, last) in passable.ranges:
+        ranges = passable.ranges if most is None else _among_last(most, passable.ranges, places[-1])
+        for stream, (first, last) in ranges:
             yield from self._rows.of(sql, Run(stream, first, last, row_before(sql, stream, first)))
+
+
+def _among_last(most: int, ranges: Iterable[tuple[int, Range]], place: Place) -> list[tuple[int, Range]]:
+    """What of these lies among so many states that came last of a stream."""
+    newest = max((last for _, last in (*place.waiting, *place.gone)), default=0)
+    return [
+        (stream, (max(first, newest - most + 1), last))
+        for stream, (first, last) in ranges
+        if stream == place.stream and last > newest - most
+    ]

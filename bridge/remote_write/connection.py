@@ -1,6 +1,7 @@
 """The connection to the receiver: one, kept alive, asked one thing at a time."""
 
 import http.client
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ from bridge.remote_write.credentials import Credentials, Secret
 from bridge.remote_write.encode import HEADERS
 from bridge.remote_write.outcome import Misconfigured, Outcome, RetryAfter, judge
 from bridge.remote_write.window import find_late_window, find_newest_ms
+
+CONNECT_TIMEOUT_S = 2.0
+"""A host that is away answers nothing: only who is soon done with one try notices soon that it is back."""
 
 _READ_BYTES = 65536
 """Of an answer; a receiver has no reason to say more."""
@@ -141,20 +145,25 @@ class Connection:
             self._http = None
 
     def _connected(self, timeout_s: float) -> http.client.HTTPConnection:
-        if self._http is None:
-            host, port = self._url.hostname or "", self._url.port
-            if self._url.scheme == "https":
-                # Made anew for each connection: the file of the authority may have changed.
-                context = ssl.create_default_context(cafile=self._ca)
-                self._http = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
-            else:
-                self._http = http.client.HTTPConnection(host, port, timeout=timeout_s)
-        if self._http.sock is None:
-            self._http.timeout = timeout_s
-            self._http.connect()
-        else:
-            self._http.sock.settimeout(timeout_s)
+        if self._http is None or self._http.sock is None:
+            self._http = self._connect(timeout_s)
+        self._http.sock.settimeout(timeout_s)
         return self._http
+
+    def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
+        host, port = self._url.hostname or "", self._url.port
+        # Made anew for each connection: the file of the authority may have changed.
+        tls = ssl.create_default_context(cafile=self._ca) if self._url.scheme == "https" else None
+        connection = (
+            http.client.HTTPConnection(host, port)
+            if tls is None
+            else http.client.HTTPSConnection(host, port, context=tls)
+        )
+        connected = socket.create_connection((connection.host, connection.port), CONNECT_TIMEOUT_S)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.settimeout(timeout_s)
+        connection.sock = connected if tls is None else tls.wrap_socket(connected, server_hostname=host)
+        return connection
 
 
 def _credentials(settings: ReceiverSettings) -> Credentials:

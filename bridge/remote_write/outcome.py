@@ -45,11 +45,13 @@ class Refused:
 
     Attributes:
         reason: What the receiver said.
-        is_repeat: It says that it has these samples, or later ones of their series.
+        is_repeat: It says that it has one of these samples, or a later one of its series.
+        is_open: An earlier try of the request may have been taken, so that it may have them all.
     """
 
     reason: str
     is_repeat: bool = False
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -183,15 +184,26 @@ def test_one_guilty_sample_goes_to_quarantine_alone(database, store, receiver, t
     assert tally.value("bridge_samples_refused_total", reason="refused") == 1
 
 
+def without_a_window(receiver: Receiver) -> None:
+    """Nothing may come twice, not even as it was; the answer to the first request is lost."""
+    receiver.script = lambda number, body: (
+        Answer(400, body=b"out of order sample")
+        if receiver.kept.keys() & samples_of(body).keys()
+        else Answer(hangs_up=number == 0, keeps=True)
+    )
+
+
 @pytest.mark.usefixtures("at_once")
 def test_already_there_after_a_lost_answer_is_no_guilt(database, store, receiver, tally):
-    answers = iter([Answer(hangs_up=True, keeps=True), Answer(400, body=b"out of order sample")])
-    receiver.script = lambda *_: next(answers, Answer())
+    without_a_window(receiver)
     store.commit(ready(10), NOON_MS)
     with sending(database, receiver, tally):
         wait_until(lambda: is_done(store))
-    assert len(receiver.bodies) == 2
+    assert powers(receiver) == list(range(1, 11)), "each came once"
     assert quarantined(database) == []
+    assert tally.value("bridge_samples_sent_total") == 10
+    # The one request and its halves, down to each sample alone.
+    assert tally.value("bridge_requests_total", outcome="already_there") == 19
 
 
 @pytest.mark.usefixtures("at_once")
@@ -199,16 +211,40 @@ def test_already_there_after_a_death_between_request_and_answer_is_no_guilt(
     path, database, store, receiver, tally
 ):
     """The one that died cannot say whether it sent the request; the next one must think that it did."""
+    without_a_window(receiver)
     store.commit(ready(10), NOON_MS)
-    receiver.script = lambda *_: Answer(hangs_up=True, keeps=True)
     with sending(database, receiver, tally):
         wait_until(lambda: receiver.bodies)
-    receiver.script = lambda *_: Answer(400, body=b"out of order sample")
     with sending(Database(path), receiver, tally):
         wait_until(lambda: is_done(store))
+    assert powers(receiver) == list(range(1, 11))
     assert quarantined(database) == []
     assert tally.value("bridge_samples_sent_total") == 10
-    assert tally.value("bridge_requests_total", outcome="already_there") == 1
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("window", ["14d", None])
+def test_one_of_them_there_already_says_nothing_of_the_others(database, store, receiver, tally, window):
+    """Somebody else wrote another value at its time; the first answer was no answer at all."""
+    guilty = NOON_MS + 7000
+    if window:
+        yaml = f"storage:\n  tsdb:\n    out_of_order_time_window: {window}\n"
+        receiver.config = json.dumps({"data": {"yaml": yaml}}).encode()
+    receiver.script = lambda number, body: (
+        Answer(502)
+        if number == 0
+        else Answer(400, body=b"duplicate sample for timestamp")
+        if any(time == guilty for _, time in samples_of(body))
+        else Answer()
+    )
+    store.commit(ready(10), NOON_MS)
+    with sending(database, receiver, tally):
+        wait_until(lambda: is_done(store))
+    assert powers(receiver) == [1, 2, 3, 4, 5, 6, 8, 9, 10]
+    if window:
+        # Such a receiver takes true repeats.
+        assert [seq for _, _, seq, *_ in quarantined(database)] == [7]
+        assert tally.value("bridge_samples_sent_total") == 9
 
 
 @pytest.mark.usefixtures("at_once")
@@ -366,6 +402,24 @@ def test_the_first_success_comes_within_5_s_of_the_receiver_s_return(tally, leng
     gaps = [later - earlier for earlier, later in itertools.pairwise(outage.tries)]
     assert gaps[0] == pytest.approx(0.1)
     assert max(gaps) < 30.001
+
+
+def test_a_host_that_answers_nothing_is_tried_anew_soon(tally):
+    """As one that is switched off: not even a refusal comes back."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(3)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/api/v1/write"
+        began_s = time.monotonic()
+        outcome = Connection(ReceiverSettings(url), time.time).post(b"samples", 30.0)
+        for one in waiting:
+            one.close()
+    assert outcome == RetryAfter("cannot reach it: timed out")
+    assert time.monotonic() - began_s < 5
 
 
 def test_a_receiver_that_fails_at_our_samples_only_is_left_in_peace(tally):

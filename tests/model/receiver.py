@@ -116,7 +116,9 @@ class Receiver:
         outcome = self._judge(samples)
         if trouble in {Trouble.ANSWER_IS_LOST, Trouble.DIES_AFTER}:
             return self._fail()
-        if not isinstance(outcome, RetryAfter):
+        if isinstance(outcome, Refused) and outcome.is_repeat:
+            self.failing_since_s = None  # some of them are there: that says nothing of the others
+        elif not isinstance(outcome, RetryAfter):
             self.last.has_answer, self.failing_since_s = True, None
         return outcome
 
