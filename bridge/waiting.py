@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bridge.batch import Row, Run
 from bridge.database import Sql
-from bridge.gaps import Gap, Place, find_passable
+from bridge.gaps import Place, Waiter, find_passable
 from bridge.range_tables import read_all_ranges
 from bridge.ranges import Range, Ranges, minus, union
 from bridge.rows import Rows, row_before
@@ -33,7 +33,7 @@ ORDER BY stream.device, stream.place
 
 
 class Waiting:
-    """Reads what waits, and remembers since when each gap holds up what is behind it.
+    """Reads what waits, and remembers since when what is behind a gap waits.
 
     Args:
         rows: Makes rows of stored states.
@@ -41,7 +41,7 @@ class Waiting:
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
-        self._gaps: dict[int, Mapping[Gap, float]] = {}
+        self._since: dict[int, Mapping[Waiter, float]] = {}
 
     def read(
         self, sql: Sql, held: Mapping[int, Ranges], now_s: float, last: int | None = None
@@ -76,8 +76,8 @@ class Waiting:
         self, sql: Sql, device: int, places: Sequence[Place], now_s: float, most: int | None
     ) -> Iterator[Row]:
         """What of a device may be sent now, in row order; what cannot be named yet is passed over."""
-        passable = find_passable(places, self._gaps.get(device, {}), now_s)
-        self._gaps[device] = passable.gaps
+        passable = find_passable(places, self._since.get(device, {}), now_s)
+        self._since[device] = passable.since
         ranges = passable.ranges if most is None else _among_last(most, passable.ranges, places[-1])
         for stream, (first, last) in ranges:
             yield from self._rows.of(sql, Run(stream, first, last, row_before(sql, stream, first)))
