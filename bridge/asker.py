@@ -1,6 +1,8 @@
 """Asks pollers for the states that are wanted; what to ask, and when, `bridge.asking` decides."""
 
-from bridge.arrival import Arrival, InfoCame, ProgramCame
+from contextlib import suppress
+
+from bridge.arrival import Arrival, InfoCame, JournalCame, ProgramCame
 from bridge.asking import Asking
 from bridge.errors import StoreError
 from bridge.store import Store
@@ -32,6 +34,8 @@ class Asker:
         match arrival:
             case InfoCame(device, info=info):
                 self._asking.announce(device, info.poller)
+            case JournalCame(device):
+                self._asking.note_list(device)
             case ProgramCame(Program.POLLER, name, is_online):
                 self._asking.set_online(name, online=is_online)
             case _:
@@ -49,3 +53,7 @@ class Asker:
             topic = self._topics.device(device, Leaf.REPLAY)
             self._session.publish(Message(topic, encode_replay(request), qos=0))
             self._tally.count("bridge_replays_asked_total", device=device.name)
+        if gone := self._asking.gone(wanted, now=now):
+            # An empty list of now: its poller said one when the device left, maybe while nobody was here to hear it.
+            with suppress(StoreError):
+                self._store.commit([JournalCame(device, ()) for device in gone], 0)

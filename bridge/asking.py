@@ -13,6 +13,10 @@ LISTEN_S = 5.0
 QUIET_S = 10.0
 """A request that brought nothing new for so long has failed."""
 
+GONE_AFTER_S = 600.0
+"""Of a device that is not listed for so long, though its poller is there, nothing will come; lists come every minute,
+and nobody waits longer for a gap."""
+
 LONGEST_REST_S = 300.0
 MOST_AT_ONCE = 2
 """Devices that are asked at a time: what comes live must still find its way."""
@@ -55,16 +59,24 @@ class Asking:
         self._listens_until = 0.0
         self._pollers: dict[DeviceKey, str] = {}
         self._online: set[str] = set()
+        self._begun: float | None = None
+        self._heard: set[DeviceKey] = set()
+        self._listed: dict[DeviceKey, float] = {}
         self._asked: dict[DeviceKey, Asked] = {}
 
     def announce(self, device: DeviceKey, poller: str) -> None:
         """Who reads a device."""
         self._pollers[device] = poller
 
+    def note_list(self, device: DeviceKey) -> None:
+        """A device's list came."""
+        self._heard.add(device)
+
     def set_online(self, poller: str, *, online: bool) -> None:
         """A poller came or went; one that came is asked without the rest that its silence has earned."""
         if online:
             self._online.add(poller)
+            self._begun = None
             self._forget(device for device, name in self._pollers.items() if name == poller)
         else:
             self._online.discard(poller)
@@ -82,6 +94,10 @@ class Asking:
         if connection != self._connection:
             self._connection, self._listens_until = connection, now + LISTEN_S
             self._asked.clear()
+            self._begun = None
+        self._begun = now if self._begun is None else self._begun
+        self._listed.update(dict.fromkeys(self._heard, now))
+        self._heard.clear()
         self._look(wanted, now)
         if now < self._listens_until:
             return []
@@ -94,6 +110,16 @@ class Asking:
         for device in ready[: max(0, free)]:
             asks += ((device, request) for request in self._ask(device, wanted[device], now))
         return asks
+
+    def gone(self, wanted: Iterable[DeviceKey], *, now: float) -> list[DeviceKey]:
+        """The devices of which something is wanted and that nobody lists any more. Call it after `next`."""
+        begun = now if self._begun is None else self._begun
+        return [
+            device
+            for device in wanted
+            if self._pollers.get(device, next(iter(self._online), None)) in self._online
+            and now - max(begun, self._listed.get(device, begun)) >= GONE_AFTER_S
+        ]
 
     def _look(self, wanted: Mapping[DeviceKey, Wanted], now: float) -> None:
         """See what came of what was asked for."""

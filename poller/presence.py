@@ -15,7 +15,6 @@ from readings.announcer import Announcer
 from readings.discovery import DiscoveryTopics
 from readings.errors import TopicError
 from readings.message import Delivery
-from readings.payload import encode_journal
 from readings.reading import DeviceKey
 from readings.settings import HomeAssistantSettings
 from readings.topics import DeviceTopic, Leaf, Program, ProgramLeaf, Topics
@@ -109,8 +108,6 @@ class Presence:
         if not is_complete:
             return
         for key in self._leftovers.take(now, self._known):
-            # Who was promised more is told that there is no more; what is taken back says nothing.
-            yield self._topics.device(key, Leaf.JOURNAL), encode_journal(())
             for leaf in CLEARED:
                 yield self._topics.device(key, leaf), b""
 

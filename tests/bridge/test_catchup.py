@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.asking import LISTEN_S, LONGEST_REST_S, MOST_AT_ONCE, QUIET_S, Asking
+from bridge.asking import GONE_AFTER_S, LISTEN_S, LONGEST_REST_S, MOST_AT_ONCE, QUIET_S, Asking
 from bridge.catchup import Known, note_list, oldest, pass_over, see
 from bridge.ranges import count, single
 from readings.payload import MAX_REPLAY, Replay
@@ -98,6 +98,34 @@ def test_after_each_connect_it_listens_before_it_asks():
     talk.connection = 2
     assert talk.at(110.0) == []
     assert talk.at(110.0 + LISTEN_S) == [(METER, 1, 5)]
+
+
+def test_of_what_nobody_lists_though_its_poller_is_there_nothing_is_expected():
+    talk = Talk()
+    talk.want(METER, 1, 5)
+    talk.want(PUMP, 1, 5)
+    for now in range(0, int(GONE_AFTER_S), 60):
+        talk.asking.note_list(METER)
+        talk.at(now)
+        assert talk.asking.gone(talk.wanted, now=now) == []
+    talk.at(GONE_AFTER_S)
+    assert talk.asking.gone(talk.wanted, now=GONE_AFTER_S) == [PUMP]
+
+
+def test_a_poller_that_was_away_has_time_to_list():
+    talk = Talk()
+    talk.want(METER, 1, 5)
+    talk.at(0)
+    talk.asking.set_online("poller", online=False)
+    talk.at(GONE_AFTER_S)
+    assert talk.asking.gone(talk.wanted, now=GONE_AFTER_S) == []
+    talk.asking.set_online("poller", online=True)
+    for now in (GONE_AFTER_S + 1, 2 * GONE_AFTER_S):
+        talk.at(now)
+        assert talk.asking.gone(talk.wanted, now=now) == []
+    talk.connection = 2
+    talk.at(2 * GONE_AFTER_S + 1)
+    assert talk.asking.gone(talk.wanted, now=2 * GONE_AFTER_S + 1) == []
 
 
 def test_it_asks_only_while_the_poller_is_there():

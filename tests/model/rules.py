@@ -16,7 +16,7 @@ from bridge.ranges import Range, minus, place_streams
 from bridge.remote_write.outcome import Outcome, Refused, RetryAfter, Sent
 from bridge.sample import to_samples
 from bridge.subscribe import Subscriber
-from poller import journal_rows, journal_upkeep, presence, publish
+from poller import journal_rows, journal_upkeep, publish
 from poller.journal import Row
 from poller.journal_upkeep import prune_age
 from poller.presence import Presence
@@ -239,8 +239,8 @@ def speak_only_for_devices_of_the_configuration(patch: pytest.MonkeyPatch) -> No
     patch.setattr(Presence, "spoken_for", lambda *_: {})
 
 
-def take_back_without_a_last_list(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(presence, "encode_journal", lambda _: b"")
+def expect_lists_of_what_is_no_more(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Asking, "gone", lambda *_, **__: [])
 
 
 def make_no_markers(patch: pytest.MonkeyPatch) -> None:
@@ -406,11 +406,12 @@ RULES: Mapping[Callable[[pytest.MonkeyPatch], None], Shown] = MappingProxyType(
                 it.a_device_leaves_the_configuration_or_comes_again(device=1, comes_back=True),
             ),
         ),
-        take_back_without_a_last_list: Shown(
+        expect_lists_of_what_is_no_more: Shown(
             "missing=2",
             lambda it: (
-                it.all_is_well_for_a_while(device=1, seconds=1, rounds=1),
                 it.a_device_leaves_and_its_rows_too(device=1),
+                it.poll(device=0, times=1, has_value=True),
+                it.the_broker_writes_down_a_list_that_soon_is_old(device=0, is_told=False),
             ),
         ),
         make_no_markers: Shown(
