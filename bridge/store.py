@@ -27,18 +27,19 @@ SELECT stream.id, stream.device, contract FROM stored JOIN stream ON stream.id =
 LEFT JOIN info ON info.id = stream.info
 """  # noqa: S608 - constants
 _MISSING = """
-SELECT device, sum(wanted.last - wanted.first + 1) FROM wanted JOIN stream ON stream.id = wanted.stream
+SELECT device, total(wanted.last - wanted.first + 1) FROM wanted JOIN stream ON stream.id = wanted.stream
 GROUP BY device
 """
 _NOT_HAD = """
-SELECT device, sum(numbers) FROM (
+SELECT device, total(numbers) FROM (
     SELECT device, last - ifnull(first, 1) + 1 AS numbers FROM stream WHERE last >= ifnull(first, 1)
     UNION ALL
     SELECT device, max(had.first, ifnull(stream.first, 1)) - had.last - 1 FROM had
     JOIN stream ON stream.id = had.stream WHERE had.last >= ifnull(stream.first, 1)
 ) GROUP BY device
 """
-"""What is known of, less what was had of it: missing or given up. SQLite sums it, for years of starts leave thousands of streams."""
+"""What is known of, less what was had of it: missing or given up. SQLite sums it, for years of starts leave thousands of streams;
+in floating point, for a sum that does not fit its integers is an error, and a list may claim as much."""
 
 _PARKED = "SELECT device, count(*) FROM parked JOIN stream ON stream.id = parked.stream GROUP BY device"
 _QUARANTINED = "SELECT device, count(*) FROM quarantine GROUP BY device"
@@ -123,8 +124,8 @@ class Store:
             device_key = DeviceKey(Kind(kind), name)
             found[device_key] = DeviceBacklog(
                 waiting=waiting[number],
-                missing=missing.get(number, 0),
-                given_up=not_had.get(number, 0) - missing.get(number, 0),
+                missing=round(missing.get(number, 0)),
+                given_up=round(max(0, not_had.get(number, 0) - missing.get(number, 0))),
                 parked=parked.get(number, 0),
                 quarantined=quarantined.get(str(device_key), 0),
                 unreadable=unreadable[number],

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.arrival import InfoGone, JournalCame, StateCame
+from bridge.arrival import MAX_SEQ, InfoGone, JournalCame, StateCame
 from bridge.batch import Piece
 from bridge.database import Database
 from bridge.errors import StoreError
@@ -153,6 +153,15 @@ def test_the_backlog_says_what_waits_and_what_is_missing(store):
     backlog = store.backlog()[METER]
     assert (backlog.waiting, backlog.missing) == (4, 4)
     assert backlog.oldest_waiting_ms == NOON_MS + 1000
+
+
+def test_lists_that_claim_more_than_there_can_be_leave_the_figures_readable(store):
+    store.commit([*ready(3), state(1, device=PUMP), journal(("a", 1, 4), device=PUMP)], NOON_MS)
+    for group in range(3):
+        store.commit([journal(*((f"{group}-{number}", 1, MAX_SEQ) for number in range(500)))], NOON_MS)
+    backlog = store.backlog()
+    assert backlog[METER].missing + backlog[METER].given_up == pytest.approx(1500 * MAX_SEQ)
+    assert (backlog[METER].waiting, backlog[PUMP].waiting, backlog[PUMP].missing) == (3, 1, 3)
 
 
 def test_what_a_live_list_no_longer_names_is_given_up_and_wanted_again_when_it_comes_back(store):
