@@ -37,7 +37,7 @@ WITNESS_S = 30.0
 LIMITED_S = 3600.0
 """So long requests stay as small as a receiver wanted them; then it may have another configuration."""
 
-ASIDE_EVERY_S = 300.0
+ASIDE_EVERY_S = 120.0
 """So seldom one more steps aside where many are already and nothing passes: they are held in the store."""
 
 LAST = 30

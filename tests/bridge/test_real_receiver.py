@@ -153,6 +153,20 @@ def test_where_it_cannot_be_asked_its_answers_tell(
     assert all(said in reason for _, reason in quarantined(database))
 
 
+def test_another_value_at_one_time_costs_that_one_sample(connect, prometheus, database, now_ms):
+    """Also where a bridge was killed with the request written down, so that nobody knows whether it went."""
+    receiver = connect("14d")
+    taken = Series("meter_power_kw", (("device", "wp"),))
+    assert receiver.post(Encoder({}).encode([Sample(taken, 99.0, now_ms - 30_000)]), 5) == Sent()
+    Store(database).commit(old_and_new(now_ms), now_ms)
+    assert Outbox(database, boot="1").begin(now_ms, time.monotonic()) is not None
+    with sending(database, receiver) as tally:
+        wait_until(lambda: is_done(database))
+    assert sorted(stored(prometheus, now_ms)) == [1, 2, 3, 5, 6, 7, 8, 99]
+    assert [seq for seq, _ in quarantined(database)] == [4]
+    assert tally.value("bridge_samples_sent_total") == 7
+
+
 def post_raw(receiver: Connection, labels: list[tuple[str, str]], at: int) -> Outcome:
     series = TimeSeries(
         labels=[Label(name=name, value=value) for name, value in labels],
