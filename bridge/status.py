@@ -12,7 +12,7 @@ class DeviceBacklog:
 
     Attributes:
         waiting: States that are stored here and not sent yet.
-        missing: States known of and not received, which the poller still has: they are asked for.
+        missing: States known of and neither received nor given up; they are asked for while the poller is online.
         given_up: States known of that were never received and that the poller no longer has.
         parked: Of the waiting ones, those that lie too far ahead of this clock.
         quarantined: Samples that the receiver refused, kept for somebody to look at.

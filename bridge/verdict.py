@@ -90,7 +90,7 @@ def _judge_backlog(status: BridgeStatus, now_ms: int, zone: tzinfo) -> Verdict |
         return Verdict(
             "wait",
             f"{missing} not arrived yet",
-            "The poller has them in its journal, and the bridge asks for them.",
+            "The bridge asks for them while the poller is online; what its journal no longer has is lost, and said so then.",
         )
     return None
 

@@ -182,7 +182,7 @@ BRIDGE_HEALTH = _rows(
     HealthMetric(
         "bridge_states_missing",
         "gauge",
-        "States not received that the poller still has; they are asked for",
+        "States known of and neither received nor given up; they are asked for while the poller is online",
         ("device",),
     ),
     HealthMetric(

@@ -159,7 +159,11 @@ def backlog(**numbers: int) -> BridgeStatus:
             "wait",
             "1 reading waits for Prometheus since 22 Nov, 11:05",
         ),
-        (backlog(missing=812), "wait", "812 readings have not arrived yet"),
+        (
+            backlog(missing=812),
+            "wait",
+            "812 readings have not arrived yet The bridge asks for them while the poller is online",
+        ),
         (backlog(given_up=3), "wait", "Complete but for 3 readings The poller no longer has them"),
         (
             replace(SENT, dropped=150),
