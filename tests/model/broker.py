@@ -31,7 +31,7 @@ class Broker:
         self.world = world
         self.memory = Memory()
         self.old: list[Memory] = [Memory()]
-        self.is_up = True
+        self.is_up = self.passes_requests = True
 
     def take(self, message: Message) -> None:
         """A message has arrived whole."""
@@ -40,7 +40,8 @@ class Broker:
         elif message.retain:
             self.memory.retained.pop(message.topic, None)
         if message.topic.endswith("/replay"):
-            self._tell_poller(message.topic, message.payload, is_retained=False)
+            if self.passes_requests:
+                self._tell_poller(message.topic, message.payload, is_retained=False)
         elif "/bridge/" not in message.topic and self.memory.knows_bridge:
             bridge = self.world.bridge
             if bridge.is_connected or len(self.memory.queue) < QUEUE:

@@ -285,6 +285,23 @@ class History(RuleBasedStateMachine):
 
     # The broker
 
+    @rule(device=st.integers(0, 2))
+    def the_broker_passes_no_requests_for_minutes(self, device):
+        """What the bridge misses does not come; after ten minutes it waits for it no longer."""
+        world = self.world
+        world.mend()
+        world.round(1)
+        world.miss(DEVICES[device])
+        newest = world.value
+        world.may_be_late = True
+        world.broker.passes_requests = False
+        for _ in range(12):
+            world.round(60)
+            world.poll(DEVICES[device], has_value=True)
+        if DEVICES[device] in world.poller.devices and not (world.receiver.poison or world.receiver.refused):
+            world.check_reached(DEVICES[device], newest)
+        world.broker.passes_requests = True
+
     @rule()
     def the_broker_writes_its_memory(self):
         self.world.broker.remember()
@@ -307,6 +324,25 @@ class History(RuleBasedStateMachine):
             self.world.bridge.connect()
             self.world.bridge.receive(100)
             self.world.bridge.work()
+
+    @poller_is_up
+    @bridge_is_up
+    @rule(device=st.integers(0, 2))
+    def the_broker_tells_an_old_list_again(self, device):
+        """It lay there, and names less than the bridge knows of."""
+        world = self.world
+        for seconds in (61, 1):
+            world.poll(DEVICES[device], has_value=True)
+            world.round(seconds)
+        world.broker.remember()
+        if world.broker.memory.queue:
+            world.may_be_late = True  # a list that waited there looks like one of now
+        world.miss(DEVICES[device])
+        world.broker.restart(0)
+        world.bridge.connect()
+        world.bridge.receive(100)
+        world.bridge.work()
+        world.bridge.send(1)
 
     @rule(age=st.one_of(st.none(), st.integers(0, 3)))
     def the_broker_is_killed(self, age):

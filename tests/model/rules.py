@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 import pytest
 
-from bridge import batch, database, gaps, group, outbox, poster, pruning, rows
-from bridge.arrival import Arrival, RefusedMessage
+from bridge import batch, database, gaps, group, outbox, poster, pruning, rows, subscribe
+from bridge.arrival import Arrival, RefusedMessage, interpret
 from bridge.asking import Asked, Asking
 from bridge.catchup import Known, note_list, see
 from bridge.outbox import Outbox
@@ -102,6 +102,18 @@ def mix_late_samples_with_others(patch: pytest.MonkeyPatch) -> None:
 
 def wait_for_no_gap(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(gaps, "WAIT_S", 0.0)
+
+
+def wait_for_ever_for_a_gap(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(gaps, "WAIT_S", 1e12)
+
+
+def take_an_old_list_for_one_of_now(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(subscribe, "interpret", lambda *message, retained: interpret(*message, retained=False))
+
+
+def leave_rows_without_hope_of_a_time_where_they_are(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(journal_upkeep, "set_timeless_aside", lambda *_: 0)
 
 
 def cut_requests_anew(patch: pytest.MonkeyPatch) -> None:
@@ -463,6 +475,24 @@ RULES: Mapping[Callable[[pytest.MonkeyPatch], None], Shown] = MappingProxyType(
             lambda it: (
                 it.all_is_well_for_a_while(device=0, seconds=1, rounds=1),
                 it.the_bridge_misses_some(device=0, is_asking=False, is_sending=True),
+            ),
+        ),
+        wait_for_ever_for_a_gap: Shown(
+            "waits for what is missing before it",
+            lambda it: (
+                it.all_is_well_for_a_while(device=0, seconds=1, rounds=1),
+                it.the_broker_passes_no_requests_for_minutes(device=0),
+            ),
+        ),
+        take_an_old_list_for_one_of_now: Shown(
+            "comes late for no reason", lambda it: it.the_broker_tells_an_old_list_again(device=0)
+        ),
+        leave_rows_without_hope_of_a_time_where_they_are: Shown(
+            "has no time and is among the rows",
+            lambda it: (
+                it.the_poller_s_clock_follows_a_time_server(synchronised=False),
+                it.all_is_well_for_a_while(device=0, seconds=1, rounds=1),
+                it.the_poller_s_power_is_cut(lost=0, error_s=0, synchronised=True, comes_back=True),
             ),
         ),
         cut_requests_anew: Shown(

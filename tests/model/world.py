@@ -84,6 +84,11 @@ class World:
             if len(self.poller.ever) == before and not may_fail:
                 raise BrokenPromiseError(f"{device.key.name} was polled and there is no row")
 
+    def check_reached(self, device: Device, value: float) -> None:
+        """That a reading is with the receiver by now."""
+        if value not in self.stored().values():
+            raise BrokenPromiseError(f"{device.key.name} {value} waits for what is missing before it")
+
     def move(self, messages: int) -> None:
         """So many messages arrive on each wire."""
         self.broker.up_from_poller(self.poller.wire, messages)
@@ -112,13 +117,7 @@ class World:
 
     def heal(self) -> None:
         """Everything is up again and left in peace until nothing is missing, as long as it takes."""
-        self.poller.fuse.left = self.bridge.fuse.left = None
-        self.poller.disk.is_full = self.bridge.disk.is_full = False
-        self.poller.clocks.synchronised, self.poller.clocks.error_ms = True, 0
-        self.broker.is_up = self.receiver.is_up = True
-        self.receiver.troubles.clear()
-        self.receiver.most = 2000
-        self.start()
+        self.mend()
         for seconds, rounds in ((1, 5), (10, 80), (300, 30)):
             for _ in range(rounds):
                 if self.receiver.poison:
@@ -127,6 +126,16 @@ class World:
                 self.round(seconds)
                 if seconds > 1 and self.is_quiet() and not self.find_lost():
                     return
+
+    def mend(self) -> None:
+        """Everything is up again."""
+        self.poller.fuse.left = self.bridge.fuse.left = None
+        self.poller.disk.is_full = self.bridge.disk.is_full = False
+        self.poller.clocks.synchronised, self.poller.clocks.error_ms = True, 0
+        self.broker.is_up = self.broker.passes_requests = self.receiver.is_up = True
+        self.receiver.troubles.clear()
+        self.receiver.most = 2000
+        self.start()
 
     def is_quiet(self) -> bool:
         backlog = self.bridge.store.backlog().values()
@@ -176,6 +185,7 @@ class World:
         self._check_journal()
         self._check_given_up()
         self._check_counts()
+        self._check_timeless()
 
     def _check_quarantine(self) -> None:
         """Nobody innocent is there, but where a batch was split while answers got lost, or was sent once more."""
@@ -207,6 +217,14 @@ class World:
         for identity, (time_ms, _) in self.poller.ever.items():
             if identity not in there and time_ms is not None and time_ms > newest - JOURNAL_AGE_S * 1000:
                 raise BrokenPromiseError(f"{identity} left the journal early")
+
+    def _check_timeless(self) -> None:
+        """What can get no time any more is out of the way of the rows that have one."""
+        self.now_s += 31
+        self.poll(DEVICES[0], has_value=True)
+        for identity, (time_ms, _) in self.poller.rows().items():
+            if time_ms is None:
+                raise BrokenPromiseError(f"{identity} has no time and is among the rows")
 
     def _check_given_up(self) -> None:
         """What was never told of is not lost, nor what never had a time; so says the one figure."""
