@@ -242,6 +242,27 @@ def test_what_was_dropped_unsent_is_not_there(tmp_path, mqtt_settings):
             assert "bridge_data_complete 0" in bridge.metrics()
 
 
+def test_when_its_store_breaks_it_goes_on_with_a_new_one_on_the_same_connection(
+    tmp_path, mqtt_settings, poller
+):
+    with Receiver().running() as receiver:
+        port = urllib.parse.urlsplit(receiver.url).port
+        with Program(tmp_path, mqtt_settings, port) as bridge:
+            poller.announce()
+            lost = poller.take(1.0)
+            poller.list_states()
+            wait_until(lambda: receiver.kept, what=str(bridge.log))
+            with contextlib.closing(sqlite3.connect(bridge.store)) as file, file:
+                file.execute("UPDATE device SET name = CAST(x'ff77' AS TEXT)")
+            wait_until(bridge.store.with_name("store.sqlite.damaged-1").exists, what=str(bridge.log))
+            state = poller.take(2.0)
+            poller.publish(Leaf.HISTORY, encode_state(lost), retain=False)
+            wait_until(
+                lambda: state.time_ms in {time_ms for _, time_ms in receiver.kept}, what=str(bridge.log)
+            )
+            assert "bridge_broker_connects_total 1" in bridge.metrics()
+
+
 def test_killed_while_states_flow_it_stores_and_sends_each_once(
     tmp_path, mqtt_settings, poller, prometheus, database
 ):
