@@ -283,6 +283,8 @@ class Publisher:
             self._infos[key] = self._left[key]
             self._online[key] = False
             self._announce(key)
+            # Nobody is to take its last state for one of now.
+            self._say(self._topics.device(key, Leaf.STATE), b"")
 
     def _take_requests(self) -> None:
         """Look at what was asked for; who asked on a connection that has ended asks again on its next one."""

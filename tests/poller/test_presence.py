@@ -175,6 +175,7 @@ def test_a_device_that_is_gone_is_spoken_for_until_the_journal_has_none_of_it():
             (gone + "availability", b"offline"),
             (gone + "info", info(OLD, "house")),
             (gone + "journal", b"[]"),
+            (gone + "state", b""),
         ]
     publisher.attend(300)
     assert gone + "journal" in topics(broker.take())
@@ -319,6 +320,19 @@ def test_what_was_taken_out_of_the_configuration_while_the_poller_was_off_leaves
             publish(mqtt_settings, topic, payload)
         Poller(mqtt_settings, WP, OLD).run_until(lambda: config in board.topics())
         wait_until(lambda: "homeassistant/device/heating/meter_old/config" in board.topics())
+
+        def is_left() -> bool:
+            return board.lies.get("heating/meter/old/availability") == "offline"
+
+        wait_until(lambda: "heating/meter/old/info" in board.topics())
+        board.lies["heating/meter/old/availability"] = "online"
+        later = Poller(mqtt_settings, WP)
+        later.publisher.keep({OLD.key: b""})
+        later.run_until(
+            lambda: is_left() and "homeassistant/device/heating/meter_old/config" not in board.topics()
+        )
+        wait_until(lambda: board.lies.get("heating/meter/old/state") == "")
+        assert "heating/meter/old/info" in board.topics(), "as long as the journal has rows of it"
 
         shorter = replace(WP, fields={"power_total_kw": WP.fields["power_total_kw"]})
         Poller(mqtt_settings, shorter).run_until(
