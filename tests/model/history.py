@@ -406,6 +406,21 @@ class History(RuleBasedStateMachine):
                 is_poison=is_it and is_poison,
             )
 
+    @bridge_is_up
+    @rule(
+        device=st.integers(0, 2),
+        place=st.integers(0, 4),
+        trouble=st.sampled_from([Trouble.FAILS, Trouble.ANSWER_IS_LOST, Trouble.DIES_AFTER]),
+    )
+    def somebody_else_wrote_at_the_time_of_one_of_them(self, device, place, trouble):
+        """So that it says 'duplicate', and nobody knows what became of the first try."""
+        for number in range(5):
+            self.world.poll(DEVICES[device], has_value=True, is_clashing=number == place)
+        self.world.move(20)
+        self.world.bridge.work()
+        self.world.receiver.troubles.append(trouble)
+        self.world.bridge.send(1)
+
     def teardown(self):
         try:
             self.world.heal()

@@ -31,6 +31,7 @@ class Trouble(Enum):
     HANGS_UP = auto()
     ANSWER_IS_LOST = auto()  # taken
     TURNS_AWAY = auto()
+    IS_BUSY = auto()
     DIES = auto()
     DIES_AFTER = auto()  # taken
 
@@ -61,6 +62,7 @@ class Receiver:
         self.takes_no_repeats = False
         self.refused: set[float] = set()
         self.poison: set[float] = set()
+        self.clashing: set[float] = set()
         self.series: dict[Series, dict[int, float]] = {}
         self.recent: list[tuple[float, Sequence[Sample]]] = []
         self.last: Request | None = None
@@ -76,6 +78,9 @@ class Receiver:
         bridge = self.world.bridge
         bridge.stepper.breathe()
         bridge.fuse.burn()
+        stepper, until_s = self.busy_until
+        if stepper is bridge.stepper and self.world.now_s < until_s:
+            raise BrokenPromiseError("a request came before the time that the receiver had asked for")
         self.world.now_s += ANSWER_S
         samples = decode_request(body)
         outcome = self._answer(body, samples) if samples else self._answer_probe()
@@ -95,15 +100,13 @@ class Receiver:
         return Sent() if self.is_up else RetryAfter("cannot reach it")
 
     def _answer(self, body: bytes, samples: Sequence[Sample]) -> Outcome:
-        stepper, until_s = self.busy_until
-        if stepper is self.world.bridge.stepper and self.world.now_s < until_s:
-            raise BrokenPromiseError("a request came before the time that the receiver had asked for")
         if not self.is_up:
             return RetryAfter("cannot reach it")
         trouble = self.troubles.popleft() if self.troubles else None
-        if trouble is Trouble.TURNS_AWAY:
+        if trouble in {Trouble.TURNS_AWAY, Trouble.IS_BUSY}:
             self.busy_until = (self.world.bridge.stepper, self.world.now_s + 7.0)
-            return RetryAfter("429", seconds=7.0)
+            is_busy = trouble is Trouble.IS_BUSY
+            return RetryAfter("503" if is_busy else "429", seconds=7.0, is_failure=is_busy)
         if len(samples) > self.most:
             if self.last is not None and not self.last.is_settled:
                 self.last.has_answer = False  # nobody heard it
@@ -139,6 +142,9 @@ class Receiver:
             self.has_failed_at_samples = self.is_known = True
             self.world.may_be_late = True
             return RetryAfter("500", is_open=True, is_failure=True)
+        if values & self.clashing:
+            self.is_known = True
+            return Refused("400: duplicate sample for timestamp", is_repeat=True)
         is_strict = self.takes_no_repeats and not self.world.was_cut
         if is_strict and any(one.timestamp_ms in self.series.get(one.series, {}) for one in samples):
             return Refused("400: duplicate sample for timestamp", is_repeat=True)

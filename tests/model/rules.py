@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from bridge.arrival import Arrival, RefusedMessage, interpret
 from bridge.asking import Asked, Asking
 from bridge.catchup import Known, note_list, see
 from bridge.outbox import Outbox
+from bridge.poster import Poster
 from bridge.ranges import Range, minus, place_streams
 from bridge.remote_write.outcome import Outcome, Refused, RetryAfter, Sent
 from bridge.sample import to_samples
@@ -269,6 +271,16 @@ def hear(patch: pytest.MonkeyPatch, change: Callable[[Outcome], Outcome]) -> Non
     patch.setattr(Receiver, "post", lambda *arguments: change(post(*arguments)))
 
 
+def take_one_that_is_there_for_all_of_them(patch: pytest.MonkeyPatch) -> None:
+    post = Poster.post_until_known
+
+    def all_there(poster: Poster, *request: Any, **how: Any) -> Outcome | None:
+        outcome = post(poster, *request, **how)
+        return Sent() if isinstance(outcome, Refused) and outcome.is_open else outcome
+
+    patch.setattr(Poster, "post_until_known", all_there)
+
+
 def take_a_lost_answer_for_a_good_one(patch: pytest.MonkeyPatch) -> None:
     hear(patch, lambda said: Sent() if isinstance(said, RetryAfter) and said.is_open else said)
 
@@ -431,6 +443,12 @@ RULES: Mapping[Callable[[pytest.MonkeyPatch], None], Shown] = MappingProxyType(
             lambda it: (
                 it.all_is_well_for_a_while(device=0, seconds=1, rounds=1),
                 it.poll(device=0, times=1, has_value=False),
+            ),
+        ),
+        take_one_that_is_there_for_all_of_them: Shown(
+            "^lost: ",
+            lambda it: it.somebody_else_wrote_at_the_time_of_one_of_them(
+                device=0, place=0, trouble=Trouble.FAILS
             ),
         ),
         never_give_up_on_a_request: Shown(

@@ -64,9 +64,15 @@ class World:
         self.bridge.leave()
 
     def poll(
-        self, device: Device, *, has_value: bool, is_refused: bool = False, is_poison: bool = False
+        self,
+        device: Device,
+        *,
+        has_value: bool,
+        is_refused: bool = False,
+        is_poison: bool = False,
+        is_clashing: bool = False,
     ) -> None:
-        """A device is polled; the receiver may be going to refuse the reading, or to fail at it for ever."""
+        """A device is polled; the receiver may refuse the reading, fail at it for ever, or have another one there."""
         if device not in self.poller.devices:
             return
         self.value += 1
@@ -74,6 +80,8 @@ class World:
             self.receiver.refused.add(float(self.value))
         if is_poison:
             self.receiver.poison.add(float(self.value))
+        if is_clashing:
+            self.receiver.clashing.add(float(self.value))
         self.now_s += 1
         if self.poller.journal is not None:
             taken = self.now_s - self.poller.clocks.booted_s
@@ -152,6 +160,7 @@ class World:
             for identity, (time_ms, value) in (had | self.poller.rows()).items()
             if time_ms is not None
             and value is not None
+            and value not in self.receiver.clashing
             and (
                 (f"meter/{identity[0]}", *identity[1:]) not in kept
                 if value in guilty
@@ -190,6 +199,7 @@ class World:
     def _check_quarantine(self) -> None:
         """Nobody innocent is there, but where a batch was split while answers got lost, or was sent once more."""
         guilty = self.receiver.refused | self.receiver.poison
+        guilty |= self.receiver.clashing
         entries = self.quarantined()
         innocent = [one for one in entries if one.sample.value not in guilty]
         if innocent:
@@ -244,7 +254,7 @@ class World:
 
     def _check_counts(self) -> None:
         """Its own counts say what is there; a kill between an act and its count may leave one out."""
-        if self.was_cut or self.receiver.has_failed_at_samples:
+        if self.was_cut or self.receiver.has_failed_at_samples or self.receiver.clashing:
             return
         stored = sum(
             self.bridge.tally.value("bridge_states_stored_total", device=one.key.name) for one in DEVICES
