@@ -62,6 +62,17 @@ def test_a_batch_that_waits_for_long_is_judged_against_the_same_row():
     tell(history)
 
 
+def test_a_series_ends_also_when_its_last_row_gets_its_time_late():
+    """Found in 10,000 histories: nobody waited for the list that names a row without a value."""
+
+    def history(it: History) -> None:
+        it.all_is_well_for_a_while(device=0, seconds=1, rounds=1)
+        it.the_poller_s_clock_follows_a_time_server(synchronised=False)
+        it.poll(device=0, has_value=False, times=1)
+
+    tell(history)
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda one: one.__name__)
 def test_without_one_of_its_rules_a_promise_is_broken(rule, monkeypatch):
     """And with it, it is kept, in the very same history."""

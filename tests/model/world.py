@@ -132,7 +132,7 @@ class World:
                     # Only what passes beside it tells a guilty sample from a receiver that is ill.
                     self.poll(DEVICES[0], has_value=True)
                 self.round(seconds)
-                if seconds > 1 and self.is_quiet() and not self.find_lost():
+                if seconds > 1 and self.is_quiet() and self.is_heard() and not self.find_lost():
                     return
 
     def mend(self) -> None:
@@ -148,6 +148,11 @@ class World:
     def is_quiet(self) -> bool:
         backlog = self.bridge.store.backlog().values()
         return not any(one.waiting or one.missing for one in backlog)
+
+    def is_heard(self) -> bool:
+        """Whether the bridge has every row that may be listed, also those without a value, which only end a series."""
+        had = self.bridge.had()
+        return all(one in had for one, (time_ms, _) in self.poller.rows().items() if time_ms is not None)
 
     def find_lost(self) -> list[tuple[str, str, int]]:
         """What the journal or the bridge has, and that is neither with the receiver nor, refused, in quarantine."""
