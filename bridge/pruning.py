@@ -1,7 +1,7 @@
 """Keeps the store small: what was sent leaves after ten minutes, what cannot be sent after days, oldest first."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bridge.arrival import MAX_SEQ
@@ -10,6 +10,7 @@ from bridge.database import Database, Sql
 from bridge.outbox import notice_reboot
 from bridge.range_tables import read_ranges, write_ranges
 from bridge.ranges import Range, Ranges, minus, single, union
+from bridge.room import bytes_free, has_room
 from bridge.rows import row_before, runs_from
 from readings.database_file import used_bytes
 from readings.reading import DeviceKey, Kind
@@ -21,6 +22,9 @@ MOST_STREAMS = 1000
 """Kept of a device: twice what a journal lists."""
 
 MOST_QUARANTINED = 100_000
+
+_MOST_GAPS = 200
+"""The row before each of so many is kept; a journal is asked for the oldest first, and soon answers for all."""
 
 _CHUNK = 500
 
@@ -47,12 +51,21 @@ class Pruning:
         database: The store.
         limits: What may stay.
         boot: Which start of this host it is.
+        on_disk: How many bytes the disk of a file has left.
     """
 
-    def __init__(self, database: Database, limits: Limits, *, boot: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        limits: Limits,
+        *,
+        boot: str,
+        on_disk: Callable[[str], int] = bytes_free,
+    ) -> None:
         self._database = database
         self._limits = limits
         self._boot = boot
+        self._on_disk = on_disk
 
     def run(self, *, now_ms: int, now_s: float) -> Pruned:
         """Remove it.
@@ -66,7 +79,8 @@ class Pruning:
         """
         with self._database.transaction() as sql:
             notice_reboot(sql, self._boot)
-            work = _Work(sql)
+            # Without room nothing that is missing could come, and the rows kept for it would be the room.
+            work = _Work(sql, gaps=_MOST_GAPS if has_room(sql, self._on_disk) else 0)
             work.remove_sent(before_s=now_s - SENT_ROWS_STAY_S, after_s=now_s)
             newest = sql.execute("SELECT time_ms FROM state ORDER BY arrival DESC LIMIT 1").fetchone()
             if newest is not None:
@@ -81,7 +95,7 @@ class Pruning:
 class _Work:
     """One round within one transaction."""
 
-    def __init__(self, sql: Sql) -> None:
+    def __init__(self, sql: Sql, gaps: int) -> None:
         self._sql = sql
         self.dropped: Counter[tuple[DeviceKey, str]] = Counter()
         self._under_way: dict[int, Ranges] = {}
@@ -97,7 +111,13 @@ class _Work:
             "SELECT stream, seq FROM parked WHERE NOT EXISTS"
             " (SELECT 1 FROM parked AS one WHERE one.stream = parked.stream AND one.seq = parked.seq - 1)"
         ).fetchall()
-        judged_against = {run.before for run in runs} | {row_before(sql, *place) for place in parked}
+        # And what is missing may end a series when it comes.
+        missing = sql.execute(
+            "SELECT stream, wanted.first FROM wanted JOIN stream ON id = stream ORDER BY place, wanted.first LIMIT ?",
+            (gaps,),
+        ).fetchall()
+        judged_against = {run.before for run in runs}
+        judged_against |= {row_before(sql, *place) for place in (*parked, *missing)}
         self._needed: dict[int, Ranges] = {}
         hold(self._needed, [Run(row.stream, row.seq, row.seq, None) for row in judged_against if row])
         for device, *remembered in sql.execute(

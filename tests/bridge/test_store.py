@@ -390,6 +390,24 @@ class TestPruning:
         self.prune(database, now_s=2000.0 + SENT_ROWS_STAY_S + 1)
         assert rows(database) == []
 
+    @pytest.mark.parametrize("is_removed", [False, True])
+    def test_what_is_missing_for_long_ends_a_series_all_the_same(self, store, database, outbox, is_removed):
+        """Later rows were sent and have left the store meanwhile."""
+        store.commit(ready(3), NOON_MS)
+        send_all(outbox)
+        if is_removed:
+            self.prune(database, now_s=SENT_ROWS_STAY_S + 1)
+        store.commit([state(5), state(6)], NOON_MS)
+        assert len(send_all(outbox, now_s=1000.0)) == 0, "it is waited for"
+        assert len(send_all(outbox, now_s=1000.0 + WAIT_S)) == 2
+        self.prune(database, now_s=1000.0 + WAIT_S + SENT_ROWS_STAY_S + 1)
+        store.commit([state(4, power=None)], NOON_MS)
+        ((name, value, time),) = send_all(outbox, now_s=3000.0)
+        assert (name, time) == ("meter_power_kw", NOON_MS + 4000)
+        assert math.isnan(value)
+        self.prune(database, now_s=3000.0 + SENT_ROWS_STAY_S + 1)
+        assert rows(database) == []
+
     def test_a_full_store_gives_up_what_others_are_judged_against_rather_than_what_was_not_sent(
         self, store, database, outbox
     ):
@@ -646,7 +664,8 @@ def test_a_store_that_filled_its_disk_can_still_send_and_then_takes_states_again
     with pytest.raises(StoreError, match="full"):
         store.commit([state(12)], NOON_MS)
     assert len(send_all(outbox)) == 11
-    Pruning(database, Limits(DAY_MS, 10**9), boot="boot 1").run(now_ms=NOON_MS, now_s=SENT_ROWS_STAY_S + 1)
+    pruning = Pruning(database, Limits(DAY_MS, 10**9), boot="boot 1", on_disk=lambda _: free[0])
+    pruning.run(now_ms=NOON_MS, now_s=SENT_ROWS_STAY_S + 1)
     assert store.commit([state(12)], NOON_MS).stored == {METER: 1}
 
 

@@ -293,7 +293,7 @@ class History(RuleBasedStateMachine):
         world.round(1)
         world.miss(DEVICES[device])
         newest = world.value
-        world.may_be_late = world.was_unheard = True
+        world.may_be_late = True
         world.broker.passes_requests = False
         for _ in range(12):
             world.round(60)

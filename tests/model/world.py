@@ -33,7 +33,7 @@ class World:
         self.folder = folder
         self.name_stream = name_stream
         self.now_s = 1000.0
-        self.may_be_late = self.was_cut = self.was_unheard = False
+        self.may_be_late = self.was_cut = False
         self.value = 0
         self.broker = Broker(self)
         self.receiver = Receiver(self)
@@ -214,8 +214,6 @@ class World:
         """A series ends where its field turned from a number to null."""
         if self.poller.was_cut:
             return  # the bridge may have rows between these that the journal lost
-        if self.was_unheard:
-            return  # a row that comes after ten minutes finds the one before it gone from the store
         stored = self.stored()
         before: dict[str, float | None] = {}
         for (device, stream, seq), (time_ms, value) in self.poller.rows().items():
