@@ -46,14 +46,14 @@ class Asker:
         if not self._session.is_connected:
             return
         try:
-            wanted = self._store.wanted()
+            wanted, unlisted = self._store.wanted(), self._store.unlisted()
         except StoreError:
             return  # whoever writes the store reports its trouble; what is wanted stays so
         for device, request in self._asking.next(wanted, connection=self._session.connection, now=now):
             topic = self._topics.device(device, Leaf.REPLAY)
             self._session.publish(Message(topic, encode_replay(request), qos=0))
             self._tally.count("bridge_replays_asked_total", device=device.name)
-        if gone := self._asking.gone(wanted, now=now):
+        if gone := self._asking.gone({*wanted, *unlisted}, now=now):
             # An empty list of now: its poller said one when the device left, maybe while nobody was here to hear it.
             with suppress(StoreError):
                 self._store.commit([JournalCame(device, ()) for device in gone], 0)

@@ -111,12 +111,15 @@ class Asking:
             asks += ((device, request) for request in self._ask(device, wanted[device], now))
         return asks
 
-    def gone(self, wanted: Iterable[DeviceKey], *, now: float) -> list[DeviceKey]:
-        """The devices of which something is wanted and that nobody lists any more. Call it after `next`."""
+    def gone(self, waiting: Iterable[DeviceKey], *, now: float) -> list[DeviceKey]:
+        """Those of these devices, which wait for a list or for what it names, that nobody lists any more.
+
+        Call it after `next`.
+        """
         begun = now if self._begun is None else self._begun
         return [
             device
-            for device in wanted
+            for device in waiting
             if self._pollers.get(device, next(iter(self._online), None)) in self._online
             and now - max(begun, self._listed.get(device, begun)) >= GONE_AFTER_S
         ]

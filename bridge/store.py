@@ -149,6 +149,17 @@ class Store:
             for device, streams in found.items()
         }
 
+    def unlisted(self) -> list[DeviceKey]:
+        """The devices of which states came of a stream that no list has named yet."""
+        with self._database.transaction() as sql:
+            return [
+                DeviceKey(Kind(kind), name)
+                for kind, name in sql.execute(
+                    "SELECT DISTINCT kind, device.name FROM stream JOIN device ON device.id = stream.device"
+                    " WHERE place IS NULL AND stream.id IN (SELECT stream FROM had)"
+                )
+            ]
+
     def _remember(self, group: Sequence[Arrival]) -> None:
         """What a connect would bring again: of each device what it was last announced with, and its last list."""
         for arrival in group:

@@ -73,6 +73,21 @@ def test_a_series_ends_also_when_its_last_row_gets_its_time_late():
     tell(history)
 
 
+def test_a_run_that_no_list_names_is_sent_though_its_device_has_left():
+    """Found in 10,000 histories: its state waited at the broker until its row had left the journal."""
+
+    def history(it: History) -> None:
+        it.poll(device=2, has_value=False, times=2)
+        it.the_bridge_s_power_is_cut(comes_back=False, is_busy=False, lost=0)
+        it.the_journal_forgets_what_nobody_was_told_of(device=0)
+        it.everybody_is_there_again()
+        it.the_bridge_misses_some(device=1, is_asking=False, is_sending=True)
+        it.the_broker_tells_an_old_list_again(device=1)
+        it.a_device_leaves_the_configuration_or_comes_again(comes_back=False, device=2)
+
+    tell(history)
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda one: one.__name__)
 def test_without_one_of_its_rules_a_promise_is_broken(rule, monkeypatch):
     """And with it, it is kept, in the very same history."""
