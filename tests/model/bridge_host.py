@@ -5,11 +5,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridge.asker import Asker
 from bridge.database import Database, Sql
+from bridge.gaps import WAIT_S
 from bridge.inbox import Inbox
 from bridge.latest import Latest
 from bridge.outbox import Outbox
@@ -163,6 +165,7 @@ class BridgeHost:
         self.unacknowledged: dict[int, tuple[str, bytes, bool]] = {}
         self.packet = 0
         self.was_killed = False
+        self.misses_since_s = inf
         self.lowest: dict[tuple[str, str], int] = {}
 
     @property
@@ -293,6 +296,10 @@ class BridgeHost:
         """The sender's work for so long; it may be killed in it."""
         if self.database is None:
             return
+        now_s = self.world.now_s
+        self.misses_since_s = min(self.misses_since_s, now_s) if self.store.wanted() else inf
+        if now_s + seconds - self.misses_since_s >= WAIT_S:
+            self.world.may_be_late = True
         try:
             self.stepper.step(seconds)
         except Killed:
