@@ -1,5 +1,6 @@
 """Asks pollers for the states that are wanted; what to ask, and when, `bridge.asking` decides."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 
 from bridge.arrival import Arrival, InfoCame, JournalCame, ProgramCame
@@ -9,7 +10,11 @@ from bridge.store import Store
 from readings.broker import Message, Session
 from readings.health import Tally
 from readings.payload import encode_replay
+from readings.reading import DeviceKey
 from readings.topics import Leaf, Program, Topics
+
+LOOK_EVERY_S = 10.0
+"""How often to look for what nobody lists any more: that takes a look at every stream, and minutes to be true."""
 
 
 class Asker:
@@ -28,6 +33,7 @@ class Asker:
         self._topics = topics
         self._tally = tally
         self._asking = Asking()
+        self._looked_s = float("-inf")
 
     def hear(self, arrival: Arrival) -> None:
         """A message that may say who reads what, and who is there."""
@@ -46,14 +52,19 @@ class Asker:
         if not self._session.is_connected:
             return
         try:
-            wanted, unlisted = self._store.wanted(), self._store.unlisted()
+            wanted = self._store.wanted()
         except StoreError:
             return  # whoever writes the store reports its trouble; what is wanted stays so
         for device, request in self._asking.next(wanted, connection=self._session.connection, now=now):
             topic = self._topics.device(device, Leaf.REPLAY)
             self._session.publish(Message(topic, encode_replay(request), qos=0))
             self._tally.count("bridge_replays_asked_total", device=device.name)
-        if gone := self._asking.gone({*wanted, *unlisted}, now=now):
-            # An empty list of now: its poller said one when the device left, maybe while nobody was here to hear it.
+        if now - self._looked_s >= LOOK_EVERY_S:
+            self._looked_s = now
             with suppress(StoreError):
-                self._store.commit([JournalCame(device, ()) for device in gone], 0)
+                self._pass_over_gone(wanted, now)
+
+    def _pass_over_gone(self, wanted: Iterable[DeviceKey], now: float) -> None:
+        """As if their poller had said now that it has nothing of them; it takes lists back, and maybe nobody was here."""
+        if gone := self._asking.gone({*wanted, *self._store.unlisted()}, now=now):
+            self._store.commit([JournalCame(device, ()) for device in gone], 0)

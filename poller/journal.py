@@ -281,8 +281,8 @@ class Journal:
         that only these cost a search, and each device's first row of a run.
         """
         latest_ms = self._latest_ms.get(key)
-        device = rows_of.find_device(connection, key)
-        if device is not None and (latest_ms is None or time_ms <= latest_ms):
+        is_later = latest_ms is not None and time_ms > latest_ms
+        if not is_later and (device := rows_of.find_device(connection, key)) is not None:
             taken = rows_of.taken_times(connection, device, time_ms)
             time_ms = rows_of.next_free(time_ms, taken)
             latest_ms = max(taken, default=0) if latest_ms is None else latest_ms
