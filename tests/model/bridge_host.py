@@ -166,6 +166,7 @@ class BridgeHost:
         self.packet = 0
         self.was_killed = False
         self.misses_since_s = inf
+        self.waited_out: set[tuple[str, str, int]] = set()
         self.lowest: dict[tuple[str, str], int] = {}
 
     @property
@@ -297,9 +298,17 @@ class BridgeHost:
         if self.database is None:
             return
         now_s = self.world.now_s
-        self.misses_since_s = min(self.misses_since_s, now_s) if self.store.wanted() else inf
+        wanted = self.store.wanted()
+        self.misses_since_s = min(self.misses_since_s, now_s) if wanted else inf
         if now_s + seconds - self.misses_since_s >= WAIT_S:
             self.world.may_be_late = True
+            self.waited_out |= {
+                (device.name, stream, seq)
+                for device, streams in wanted.items()
+                for stream, ranges in streams
+                for first, last in ranges
+                for seq in range(first, last + 1)
+            }
         try:
             self.stepper.step(seconds)
         except Killed:

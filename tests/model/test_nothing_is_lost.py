@@ -15,6 +15,7 @@ from hypothesis import Phase, seed
 
 from tests.model.history import History, play, quiet
 from tests.model.machine import BrokenPromiseError
+from tests.model.receiver import Trouble
 from tests.model.rules import RULES, ask_only_once, want_only_what_is_listed
 
 SEED = int(os.environ.get("HEATING_MODEL_SEED") or secrets.randbelow(10**6))
@@ -84,6 +85,18 @@ def test_a_run_that_no_list_names_is_sent_though_its_device_has_left():
         it.the_bridge_misses_some(device=1, is_asking=False, is_sending=True)
         it.the_broker_tells_an_old_list_again(device=1)
         it.a_device_leaves_the_configuration_or_comes_again(comes_back=False, device=2)
+
+    tell(history)
+
+
+def test_what_was_waited_for_in_vain_comes_late_and_ends_nothing():
+    """Found in 10,000 histories: the null after it was judged without it, and the bridge promises no marker there."""
+
+    def history(it: History) -> None:
+        it.the_poller_is_killed(comes_back=True, steps=3)
+        it.poll(device=0, has_value=False, times=4)
+        it.somebody_else_wrote_at_the_time_of_one_of_them(device=2, place=1, trouble=Trouble.ANSWER_IS_LOST)
+        it.time_passes(seconds=2000)
 
     tell(history)
 

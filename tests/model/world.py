@@ -211,17 +211,19 @@ class World:
             raise BrokenPromiseError(f"innocent in quarantine: {innocent[:3]}")
 
     def _check_markers(self) -> None:
-        """A series ends where its field turned from a number to null."""
+        """A series ends where its field turned from a number to null, unless the number was waited for in vain."""
         if self.poller.was_cut:
             return  # the bridge may have rows between these that the journal lost
         stored = self.stored()
         before: dict[str, float | None] = {}
-        for (device, stream, seq), (time_ms, value) in self.poller.rows().items():
+        for identity, (time_ms, value) in self.poller.rows().items():
+            device, stream, seq = identity
             if value is None and before.get(device) is not None and time_ms is not None:
                 marker = stored.get((device, time_ms))
                 if marker is None or not isnan(marker):
                     raise BrokenPromiseError(f"{device} {stream} {seq} ends a series and has no marker")
-            before[device] = value
+            # What came after it may have been judged without it.
+            before[device] = None if identity in self.bridge.waited_out else value
 
     def _check_journal(self) -> None:
         """Nothing left it but by its age, which counts back from the newest time that it holds."""
