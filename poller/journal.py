@@ -106,6 +106,7 @@ class Journal:
         self._latest_ms: dict[DeviceKey, int] = {}
         self._some_wait = True
         self._newest_ms = 0
+        self._reached_ms: int | None = None
 
     @property
     def newest_ms(self) -> int:
@@ -199,6 +200,8 @@ class Journal:
         self._last = last
         self._infos.update(infos)
         self._newest_ms = max(self._newest_ms, newest_ms)
+        if rows and clock.is_trusted:
+            self._reached_ms = clock.at(max(row.taken for row in rows))
         self._some_wait = not clock.is_trusted and (self._some_wait or bool(rows))
         return states
 
@@ -213,14 +216,18 @@ class Journal:
     def prune(self, *, max_age_s: float, max_bytes: int) -> Pruned:
         """Take out what is too old or too much, oldest first, and set aside what will never get a time.
 
-        Age counts back from the newest stored time, not from the clock, so
-        that a wrong clock cannot empty the journal.
+        Age counts back from the time at which this run took its last row, not
+        from the clock, so that a wrong clock cannot empty the journal; nor from
+        the latest time of any row, so that a clock that was once far ahead does
+        not make every row after it too old.
         """
 
         def work(connection: sqlite3.Connection) -> Pruned:
             with _transaction(connection):
                 no_time = upkeep.set_timeless_aside(connection, self._boot)
-                aged = upkeep.prune_age(connection, upkeep.newest_ms(connection) - round(max_age_s * 1000))
+                aged: dict[int, int] = {}
+                if self._reached_ms is not None:
+                    aged = upkeep.prune_age(connection, self._reached_ms - round(max_age_s * 1000))
             shrunk, cut = set(aged), 0
             for _ in range(_STEPS):
                 if used_bytes(connection) <= max_bytes:

@@ -240,6 +240,16 @@ def prune_the_journal_by_the_clock(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def prune_the_journal_by_the_latest_time_that_ever_was(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        journal_upkeep,
+        "prune_age",
+        lambda connection, _: prune_age(
+            connection, journal_upkeep.newest_ms(connection) - round(poller_host.JOURNAL_AGE_S * 1000)
+        ),
+    )
+
+
 def announce_only_at_the_start(patch: pytest.MonkeyPatch) -> None:
     def greet(publisher: Publisher) -> None:
         publisher._say(publisher._own_topic(ProgramLeaf.AVAILABILITY), b"online")
@@ -420,6 +430,17 @@ RULES: Mapping[Callable[[pytest.MonkeyPatch], None], Shown] = MappingProxyType(
             lambda it: (
                 it.poll(device=0, times=1, has_value=True),
                 it.the_poller_s_clock_is_wrong_for_a_moment(),
+            ),
+        ),
+        prune_the_journal_by_the_latest_time_that_ever_was: Shown(
+            "left the journal early",
+            lambda it: (
+                it.the_poller_s_clock_jumps(device=0, seconds=900),
+                it.the_poller_s_clock_jumps(device=0, seconds=900),
+                it.the_poller_s_clock_jumps(device=0, seconds=900),
+                it.the_poller_s_clock_jumps(device=0, seconds=900),
+                it.the_poller_s_clock_follows_a_time_server(synchronised=True),
+                it.all_is_well_for_a_while(device=1, seconds=61, rounds=2),
             ),
         ),
         speak_only_for_devices_of_the_configuration: Shown(

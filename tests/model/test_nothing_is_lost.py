@@ -101,6 +101,19 @@ def test_what_was_waited_for_in_vain_comes_late_and_ends_nothing():
     tell(history)
 
 
+def test_no_two_states_have_one_time_though_the_clock_is_far_behind_and_goes_back():
+    """Found in 10,000 histories: the first of them was too old for the journal, which then did not know of its time."""
+
+    def history(it: History) -> None:
+        it.the_broker_passes_no_requests_for_minutes(device=0)
+        it.the_poller_s_power_is_cut(comes_back=True, error_s=-3600, lost=2, synchronised=True)
+        it.the_poller_s_clock_jumps(device=2, seconds=-5)
+        it.the_receiver_will_not_take_one_of_them(device=2, is_poison=False, place=3)
+        it.the_poller_s_power_is_cut(comes_back=True, error_s=-3600, lost=5, synchronised=True)
+
+    tell(history)
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda one: one.__name__)
 def test_without_one_of_its_rules_a_promise_is_broken(rule, monkeypatch):
     """And with it, it is kept, in the very same history."""

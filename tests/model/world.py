@@ -226,14 +226,15 @@ class World:
             before[device] = None if identity in self.bridge.waited_out else value
 
     def _check_journal(self) -> None:
-        """Nothing left it but by its age, which counts back from the newest time that it holds."""
+        """Nothing left it but by its age, which counts back from the newest of the rows after it."""
         if self.poller.was_cut:
             return
         there = self.poller.rows()
-        newest = max((time_ms for time_ms, _ in self.poller.ever.values() if time_ms is not None), default=0)
-        for identity, (time_ms, _) in self.poller.ever.items():
+        newest = 0
+        for identity, (time_ms, _) in reversed(self.poller.ever.items()):
             if identity not in there and time_ms is not None and time_ms > newest - JOURNAL_AGE_S * 1000:
                 raise BrokenPromiseError(f"{identity} left the journal early")
+            newest = max(newest, time_ms or 0)
 
     def _check_timeless(self) -> None:
         """What can get no time any more is out of the way of the rows that have one."""

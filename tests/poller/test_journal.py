@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -226,7 +227,7 @@ def test_a_device_of_a_kind_that_only_a_later_version_knows_is_passed_over(tmp_p
     journal.close()
 
 
-def test_age_counts_back_from_the_newest_stored_time(journal):
+def test_age_counts_back_from_the_newest_row(journal):
     day = 86400.0
     journal.commit([row(number * day) for number in range(10)] + [row(0.0, PUMP)], {}, TRUSTED)
     assert journal.prune(max_age_s=7 * day, max_bytes=PLENTY) == Pruned(
@@ -249,8 +250,28 @@ def test_age_empties_whole_streams_and_forgets_them(tmp_path):
     for number, stream in enumerate(("old", "older-still", "new")):
         opened(tmp_path, stream).commit([row(number * 86400.0)], {}, TRUSTED)
     last = opened(tmp_path, "now")
+    assert last.prune(max_age_s=3600, max_bytes=PLENTY) == Pruned(), "it has no row to count back from"
+    last.commit([row(2 * 86400.0 + 1, PUMP)], {}, TRUSTED)
     assert last.prune(max_age_s=3600, max_bytes=PLENTY).age == 2
     assert last.listed(METER) == (StreamRange("new", 1, 1),)
+
+
+def test_rows_taken_after_a_clock_that_was_far_ahead_stay(journal):
+    """They were too old at once, and nothing was there for a bridge that had been away for a minute."""
+    day = 86400.0
+    ahead = replace(TRUSTED, offset_ms=TRUSTED.offset_ms + 30 * day * 1000)
+    journal.commit([row(0.0)], {}, TRUSTED)
+    journal.commit([row(1.0)], {}, ahead)
+    assert journal.prune(max_age_s=7 * day, max_bytes=PLENTY).age == 1
+    journal.commit([row(2.0), row(2.0, PUMP)], {}, TRUSTED)
+    assert journal.prune(max_age_s=7 * day, max_bytes=PLENTY) == Pruned()
+    assert journal.listed(METER) == (StreamRange("s1", 2, 3),)
+
+
+def test_a_source_s_own_time_is_no_measure_of_age(journal):
+    journal.commit([row(0.0)], {}, TRUSTED)
+    journal.commit([Row(PUMP, 1.0, {"a": 1}, own_ms=RELEASED_MS + 30 * 86_400_000)], {}, TRUSTED)
+    assert journal.prune(max_age_s=WEEK_S, max_bytes=PLENTY) == Pruned()
 
 
 def test_size_takes_the_oldest_rows_whichever_device_they_are_of(journal):
