@@ -7,7 +7,7 @@ $(shell [ ! -e $(VENV)/.demo ] || $(BIN)/python -c 'import pip' 2>/dev/null || r
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install-service test test-long test-faults test-docker test-homeassistant bench lint format lock clean
+.PHONY: help demo install-service test test-long test-faults test-docker test-homeassistant bench dashboards lint format lock clean
 
 help:            ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16

@@ -72,11 +72,6 @@ class Announcer:
         self._birth_due: float | None = None
         self._connected_at = 0.0
 
-    @property
-    def subscriptions(self) -> tuple[str, ...]:
-        """What the program must hear."""
-        return self.topics.every_config, self.topics.status
-
     def announce(self, kind: str, name: str, discovery: Discovery) -> None:
         """Say this of a device from now on."""
         topic = self.topics.config(kind, name)
