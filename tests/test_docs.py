@@ -10,6 +10,7 @@ import shlex
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -544,6 +545,13 @@ def test_make_has_the_targets_that_a_page_names(path):
     assert set(re.findall(r"\bmake ([a-z-]+)", code(path))) <= targets
 
 
+def test_what_make_lists_is_no_file():
+    """A folder of that name would be taken for the target, and nothing done."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    assert set(re.findall(r"^([a-z-]+):[^#\n]*## ", makefile, re.MULTILINE)) <= set(phony.split())
+
+
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
 def test_the_command_line_takes_what_a_page_types(path):
     for command in re.findall(r"(?:^|python -m )heating ([a-z]+[^#\n]*)", code(path), re.MULTILINE):
@@ -572,6 +580,61 @@ def test_the_services_that_a_page_names_are_those_of_the_stack():
     assert first_cells("docs/with-docker.md", "With your devices") == [
         one for one in names if one != "simulator"
     ]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_the_files_that_change_the_stack_are_there(path):
+    for line in re.findall(r"\bCOMPOSE_FILE=(\S+)", path.read_text(encoding="utf-8").replace("`", " ")):
+        own = {"compose.override.yaml"}
+        for name in set(line.split(":")) - own:
+            assert (ROOT / name).is_file(), f"{page_name(path)} names {name}"
+
+
+def services_of(text: str) -> dict[str, str]:
+    """The services of a compose file, each with what it is told."""
+    (told,) = re.findall(r"^services:\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    return dict(re.findall(r"^  (\w+):(.*?)(?=^  \w|\Z)", told, re.MULTILINE | re.DOTALL))
+
+
+def test_beside_the_originals_stack_no_port_is_wanted_twice_and_the_receiver_is_that_of_the_configuration():
+    page = section("docs/existing-system.md", "Beside the original's stack")
+    (line,) = re.findall(r"^COMPOSE_FILE=(\S+)$", page, re.MULTILINE)
+    (override,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    ports: dict[str, str] = {}
+    receivers: dict[str, str] = {}
+    for name in line.split(":"):
+        text = override if name == "compose.override.yaml" else (ROOT / name).read_text(encoding="utf-8")
+        for service, told in services_of(text).items():
+            if "profiles: [not-ours]" in told:
+                ports.pop(service, None)
+            for port in re.findall(r'ports: (?:!override )?\["(?:[\d.]+:)?(\d+):\d+"\]', told):
+                ports[service] = port
+            for receiver in re.findall(r"HEATING_REMOTE_WRITE__0__URL: (\S+)", told):
+                receivers[service] = receiver
+    assert ports.keys() == {"mosquitto", "bridge"}
+    assert not set(ports.values()) & {"9090", "3000", "9100"}
+    assert set(receivers.values()) == {'""'}, "what the stack sets would win over config.toml"
+    assert "[[remote_write]]" in page
+
+
+@pytest.mark.parametrize("block", blocks("sh", "python"), ids=str)
+def test_whoever_connects_to_the_broker_has_a_name_or_is_told_that_none_is_needed(block):
+    for line in block.text.splitlines():
+        if re.match(r"mosquitto_(sub|pub)\b", line):
+            assert re.search(r" -u \w+ -P |# .*without passwords", line), line
+    if "paho" in block.text:
+        assert "auth={" in block.text
+
+
+def test_what_is_deleted_is_what_was_looked_at():
+    heading = "Energy jumped, or a wrong value is in the database"
+    page = section("docs/troubleshooting.md", heading)
+    (minutes, until), (start, end) = (
+        re.findall(pattern, page)[0]
+        for pattern in (r"\[(\d+)m\]&time=([^']+)'", r"delete_series\?\S*&start=([^&]+)&end=([^']+)'")
+    )
+    looked = datetime.fromisoformat(until) - timedelta(minutes=int(minutes)), datetime.fromisoformat(until)
+    assert looked == (datetime.fromisoformat(start), datetime.fromisoformat(end))
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=str)

@@ -301,6 +301,33 @@ def test_the_rules_that_the_page_has_for_zigbee2mqtt_and_tasmota_are_enough(brok
     assert ("cmnd/plug/POWER", "homeassistant") in heard["devices"]
 
 
+@pytest.mark.parametrize(("is_told", "heard"), [(False, ["bridge"]), (True, ["viewer", "bridge"])])
+def test_a_consumer_may_ask_for_states_with_the_rule_that_the_page_has_for_it(
+    broker: Broker, is_told: bool, heard: list[str]
+):
+    page = (MOSQUITTO.parent / "docs" / "mqtt.md").read_text(encoding="utf-8")
+    (rule,) = re.findall(r"^```text\n(user viewer\n.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    if is_told:
+        (broker.own / "acl").write_text(rule)
+    broker.server.start()
+    topic = "heating/meter/meter/replay"
+    session = ("-i", "poller", "--disable-clean-session")
+    assert subscribe(broker, "poller", topic, *session, "-E").returncode == 0
+    for user in ("viewer", "bridge"):
+        settings = broker.settings(user)
+        subprocess.run(
+            [
+                needs("mosquitto_pub"),
+                *("-h", "127.0.0.1", "-p", str(settings.port), "-q", "1", "-t", topic, "-m", user),
+                *("-u", user, "-P", str(settings.password)),
+            ],
+            check=True,
+            timeout=20,
+        )
+    got = subscribe(broker, "poller", topic, *session, "-C", str(len(heard)), "-W", "10")
+    assert got.stdout.splitlines() == heard
+
+
 def make_certificate(folder: Path) -> None:
     subprocess.run(
         [
