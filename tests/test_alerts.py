@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grafana.source.climate import SILENT
+from grafana.source.climate import OFFLINE, SILENT
 from heating.backup.figure import NEWEST
 from poller.profile import load_profile, profile_names
 from readings.health import BRIDGE_HEALTH, POLLER_HEALTH
@@ -56,10 +56,11 @@ def test_no_group_is_asked_so_seldom_that_its_alerts_go_stale_in_between():
     assert set(intervals) <= {"30s", "1m", "2m"}
 
 
-def test_the_panel_counts_the_sensors_of_which_the_alert_tells():
-    rule = re.search(r"- alert: SensorSilent\n +expr: >-\n(.*?)\n +for: ", RULES.read_text(), re.DOTALL)
+@pytest.mark.parametrize(("alert", "counted"), [("SensorSilent", SILENT), ("SensorOffline", OFFLINE)])
+def test_the_panel_counts_the_sensors_of_which_the_alerts_tell(alert: str, counted: str):
+    rule = re.search(rf"- alert: {alert}\n +expr: >-\n(.*?)\n +for: ", RULES.read_text(), re.DOTALL)
     assert rule is not None
-    assert " ".join(rule[1].split()) == SILENT
+    assert " ".join(rule[1].split()) == counted
 
 
 def test_they_ask_for_what_the_pipeline_makes():

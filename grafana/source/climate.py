@@ -35,6 +35,13 @@ SILENT = (
 )
 """As the alert has it: one that speaks seldom may be silent for as long as the poller gives it."""
 
+OFFLINE = (
+    "poller_sensor_silent_after_seconds < on (poller) group_left () (time() - poller_start_time_seconds)"
+    " and on (poller, device) poller_device_up == 0"
+    " unless on (sensor_name) last_over_time(sensor_last_seen_timestamp[2d])"
+)
+"""Those of which the other alert tells: without a time of their own, or silent for longer than two days."""
+
 LONGEST_SILENCE = (
     "(max_over_time((time() - last_over_time(sensor_last_seen_timestamp[1h]))[10m:20s])"
     " or time() - last_over_time(sensor_last_seen_timestamp[2d])) / 60"
@@ -58,8 +65,8 @@ def climate() -> dict[str, Any]:
         number("Weakest battery", "Below 20 % it holds for some weeks yet.", (16, 0, 4, 5),
                Query("min(sensor_battery_percent)", "Battery"), unit="percent", decimals=0,
                steps=((None, "red"), (20, "yellow"), (40, "green"))),
-        number("Silent sensors", "Without a message for 5 minutes, or overdue where they speak seldom; of the last two days.",
-               (20, 0, 4, 5), Query(f"count({SILENT}) or vector(0)", "Silent"),
+        number("Silent sensors", "Without a message for 5 minutes, or overdue where they speak seldom.",
+               (20, 0, 4, 5), Query(f"count(({SILENT}) or ({OFFLINE})) or vector(0)", "Silent"),
                unit="short", decimals=0, steps=((None, "green"), (1, "red")), filled=True),
         lines("Indoors", "Means of 5 minutes.", (0, 5, 12, 8), [Query(smooth.format(indoor), "Indoors")], unit="celsius",
               axis="temperature", decimals=1, span=(18, 25), colors={"Indoors": WHITE},

@@ -22,7 +22,7 @@ STATE = (
     f"max({heat_pump('compressor_running')}) + (max({heat_pump('defrost_active')}) == 1 or vector(0)) * 2"
     f" or max({heat_pump('compressor_running')})"
 )
-WORDS = {0: ("rests", "dark-blue"), 1: ("heats", "green"), 2: ("defrosts", "blue"), 3: ("defrosts", "blue")}
+WORDS = {0: ("rests", "dark-blue"), 1: ("runs", "green"), 2: ("defrosts", "blue"), 3: ("defrosts", "blue")}
 
 WRONG = (
     "(sum(bridge_data_complete == bool 0) or vector(1)) + (sum(poller_device_up == bool 0) or vector(1))"
