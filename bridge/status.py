@@ -58,7 +58,7 @@ class BridgeStatus:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every state that is known of is with the receiver."""
+        """Whether every state is with the receiver; nobody knows that while the broker is away."""
         return not (
             self.waiting
             or self.missing
@@ -67,6 +67,7 @@ class BridgeStatus:
             or self.unreadable
             or self.dropped
             or self.too_old
+            or self.broker_trouble
             or self.store_trouble
         )
 

@@ -251,7 +251,11 @@ class Journal:
         return self._do(rows_of.count)
 
     def file_bytes(self) -> int:
-        """The size of the file and its log on disk."""
+        """The size of the file and its log on disk.
+
+        Raises:
+            OSError: The disk does not say.
+        """
         return sum(
             one.stat().st_size
             for one in (self._path, self._path.with_name(self._path.name + "-wal"))

@@ -275,8 +275,8 @@ class Recorder:
             for reason, count in (("age", pruned.age), ("size", pruned.size), ("no_time", pruned.no_time)):
                 if count:
                     self._tally.count("poller_journal_pruned_total", count, reason=reason)
-        self._tally.set("poller_journal_bytes", self._journal.file_bytes())
         with suppress(OSError):  # a disk that is gone is said by the commits that it refuses
+            self._tally.set("poller_journal_bytes", self._journal.file_bytes())
             self._tally.set("poller_disk_free_bytes", self._journal.free_bytes())
         self._tally.set("poller_clock_trusted", clock.is_trusted)
         if clock.is_trusted and not self._tally.value("poller_start_time_seconds"):

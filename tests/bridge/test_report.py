@@ -53,8 +53,10 @@ def test_the_one_figure(backlog, is_complete):
     assert tally.value("bridge_data_complete") == is_complete
 
 
-@pytest.mark.parametrize("lost", [{}, {"dropped": 1}, {"too_old": 1}])
-def test_what_was_dropped_or_left_out_is_not_there(lost):
+@pytest.mark.parametrize(
+    "lost", [{}, {"dropped": 1}, {"too_old": 1}, {"broker_trouble": "refused"}, {"store_trouble": "full"}]
+)
+def test_what_was_dropped_or_left_out_or_cannot_come_is_not_there(lost):
     status = BridgeStatus(devices={DeviceKey(Kind.METER, "wp"): DeviceBacklog()}, **lost)
     assert status.is_complete == (not lost)
 

@@ -389,6 +389,16 @@ def test_a_jump_of_the_clock_is_counted(stage):
     assert stage.count("clock_jumps_total") == 1
 
 
+def test_a_folder_that_cannot_be_looked_into_stops_neither_polls_nor_live_states(tmp_path):
+    """One that root made for itself, or of a disk that is dying: already a question for a size is an error then."""
+    stage = Stage(tmp_path / ("x" * 300))
+    (shown,) = stage.brings(1)
+    assert (shown.seq, shown.values) == (None, {"power_total_kw": 1})
+    stage.clock.go_on(31)
+    stage.recorder.work(0)
+    assert stage.count("journal_failures_total") == 1
+
+
 def test_a_full_disk_stops_neither_polls_nor_live_states(stage, caplog):
     caplog.set_level("INFO")
     stage.brings(1)
