@@ -247,7 +247,9 @@ BRIDGE_HEALTH = _rows(
         "bridge_broker_connected", "gauge", "Whether the bridge is connected to the broker (0 or 1)"
     ),
     HealthMetric(
-        "bridge_data_complete", "gauge", "Whether every state is with the receiver, as far as it can be known (0 or 1)"
+        "bridge_data_complete",
+        "gauge",
+        "Whether every state is with the receiver, as far as it can be known (0 or 1)",
     ),
     HealthMetric("bridge_start_time_seconds", "gauge", "When the bridge started, seconds since 1970"),
     HealthMetric("bridge_build_info", "gauge", "Always 1; the version is a label", ("version",)),
