@@ -1,11 +1,10 @@
 """How long a poll of each profile occupies a serial line, by the planner's own model of it."""
 
+from bench.poller import BAUD, TURNAROUND_S
 from bench.table import Table
 from poller.blocks import RegisterBlock
 from poller.plan import plan_profile, request_seconds
 from poller.profile import load_profile, profile_names
-
-BAUD, TURNAROUND_S = 9600, 0.03
 
 
 def measure(*, is_quick: bool) -> Table:  # noqa: ARG001  # computed, in no time
@@ -35,6 +34,6 @@ def measure(*, is_quick: bool) -> Table:  # noqa: ARG001  # computed, in no time
         "python -m bench plans",
         ("profile", "fields", "requests", "ms", "requests, one a value", "ms", "ratio"),
         tuple(rows),
-        "computed, not measured: 9600 baud, 11 bits a character, two silences of 3.5 characters, 30 ms until a device"
-        " answers, and the pause that a profile asks for.",
+        f"computed, not measured: {BAUD} baud, 11 bits a character, two silences of 3.5 characters,"
+        f" {TURNAROUND_S * 1000:.0f} ms until a device answers, and the pause that a profile asks for.",
     )

@@ -13,7 +13,7 @@ from bench.table import Table, ratios, spread
 from poller.address import NetworkAddress
 from poller.blocks import Poll
 from poller.bus import ModbusTransport
-from poller.config import BusSettings
+from poller.config import BusSettings, BusTable
 from poller.device import Device
 from poller.loop import BusWorker
 from poller.plan import plan_device
@@ -25,7 +25,10 @@ from readings.payload import encode_state
 from readings.reading import DeviceKey, DeviceState, Kind
 from simulator.house_bus import METER_UNIT
 
-BAUD, TURNAROUND_S = 9600, 0.005
+BAUD = 9600
+TURNAROUND_S = BusTable(name="bench", connect="", baud=BAUD).turnaround_ms / 1000
+"""What the poller reckons with where the configuration says nothing: the requests are those that a user's poller makes."""
+
 AT_ONCE_S = 1e-6
 """An interval that is always over: the next poll begins when one has ended."""
 
