@@ -642,6 +642,22 @@ def test_python_that_a_page_shows_compiles(block):
     compile(block.text, str(block), "exec")
 
 
+def test_the_days_for_which_a_shellys_messages_wait_are_what_the_broker_keeps():
+    broker = (ROOT / "mosquitto" / "mosquitto.conf").read_text(encoding="utf-8")
+    (kept,) = re.findall(r"^max_queued_messages (\d+)$", broker, re.MULTILINE)
+    ((days, a_minute),) = re.findall(r"(\w+) days of four Bluetooth sensors, which make (\d+)", broker)
+    assert int(kept) // int(a_minute) // 1440 == ["no", "one", "two", "three", "four"].index(days)
+    page = (ROOT / "docs" / "shelly.md").read_text(encoding="utf-8")
+    assert re.search(rf"keeps {int(kept):,} messages for it:\s{days} days of four\s+sensors", page)
+
+
+def test_the_poll_that_is_measured_is_the_one_that_is_planned():
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    (measured,) = re.findall(r"11 values of a meter in (\d) requests", page)
+    (planned,) = re.findall(r"^\| wago-879 +\| +11 \| +(\d) \|", page, re.MULTILINE)
+    assert measured == planned
+
+
 def test_the_changelog_begins_with_this_version():
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.search(r"^## ([\d.]+)", changes, re.MULTILINE)[1] == VERSION
