@@ -55,6 +55,7 @@ class History:
         step_s: Seconds between two polls of meter and heat pump; sensors report every minute at most.
         replacements: Meters that are put in.
         silences: Devices that say nothing for a while.
+        meter_fields: Which fields of the meter are read beside the usual ones, and which of those are not.
 
     >>> hour = History(start_s=1768449600, end_s=1768449600 + 3600)
     >>> sum(sample.series.name == "meter_power_total_kw" for sample in hour.samples())
@@ -67,12 +68,17 @@ class History:
     seed: int = 1
     replacements: tuple[Replacement, ...] = ()
     silences: tuple[Silence, ...] = ()
+    meter_fields: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     _now: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self.house = LiveHouse(start_s=self.start_s, monotonic=lambda: self._now, seed=self.seed)
         self._polled = [
-            _Polled(_polled("wago-879", "heating", METER_UNIT, ("wago",)), self.house.meter(), self.step_s),
+            _Polled(
+                _polled("wago-879", "heating", METER_UNIT, ("wago",), *self.meter_fields),
+                self.house.meter(),
+                self.step_s,
+            ),
             _Polled(_polled("lg-r290", "heatpump", HEAT_PUMP_UNIT, ()), self.house.heat_pump(), self.step_s),
         ]
         self._reporting = _reporting()
@@ -174,12 +180,18 @@ def _texts(identity: Iterable[BlockRead]) -> dict[str, str]:
     return {name: text for read in identity for name, text in decode_texts(read).items()}
 
 
-def _polled(profile_name: str, name: str, unit: int, aliases: tuple[str, ...]) -> Device:
+def _polled(
+    profile_name: str,
+    name: str,
+    unit: int,
+    aliases: tuple[str, ...],
+    more: tuple[str, ...] = (),
+    less: tuple[str, ...] = (),
+) -> Device:
     profile = load_profile(profile_name)
+    fields = profile.choose(more, less)
     key = DeviceKey(profile.kind, name)
-    return Device(
-        key, name, profile, profile.choose(), profile.interval_s, bus="rs485", unit=unit, aliases=aliases
-    )
+    return Device(key, name, profile, fields, profile.interval_s, bus="rs485", unit=unit, aliases=aliases)
 
 
 def _reporting() -> list[Device]:

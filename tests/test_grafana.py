@@ -11,8 +11,10 @@ import jsonschema
 import pytest
 
 from grafana.source.__main__ import as_json, dashboards
+from heating.report.queries import COUNTS
 from poller.profile import load_profile, profile_names
 from readings.health import BRIDGE_HEALTH, POLLER_HEALTH
+from readings.reading import Kind
 from tests.conftest import needs
 
 GRAFANA = Path(__file__).parent.parent / "grafana"
@@ -66,6 +68,11 @@ def test_every_metric_is_a_reading_under_its_neutral_name(board: dict[str, Any])
     asked = {name for text in [*queries(board), *variables] for name in METRIC.findall(text)}
     assert asked
     assert asked <= readings() | POLLER_HEALTH.keys() | BRIDGE_HEALTH.keys()
+
+
+@pytest.mark.parametrize("meter", [name for name in profile_names() if load_profile(name).kind is Kind.METER])
+def test_every_meter_makes_a_count_that_dashboards_and_report_know(meter: str):
+    assert set(COUNTS) & load_profile(meter).choose().keys()
 
 
 @pytest.mark.parametrize("board", DASHBOARDS.values(), ids=DASHBOARDS)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from grafana.source.climate import climate
-from grafana.source.energy import energy
+from grafana.source.energy import energy_board
 from grafana.source.heat_pump import heat_pump_board
 from grafana.source.overview import overview
 from grafana.source.pipeline import pipeline
@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent.parent / "dashboards"
 
 def dashboards() -> dict[str, dict[str, Any]]:
     """By file name without ending."""
-    made = (overview(), heat_pump_board(), energy(), climate(), pipeline())
+    made = (overview(), heat_pump_board(), energy_board(), climate(), pipeline())
     return {str(one["uid"]).removeprefix("heating-"): one for one in made}
 
 

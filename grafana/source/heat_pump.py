@@ -19,7 +19,7 @@ from grafana.source.panels import (
     number,
     states,
 )
-from grafana.source.queries import COP, RUNS, THERMAL_KW, heat_pump, hourly, hourly_mean, meter
+from grafana.source.queries import COP, RUNS, THERMAL_KW, energy, heat_pump, hourly, hourly_mean, meter
 
 STARTS = f"ceil(changes({heat_pump('compressor_running')}[1h]) / 2)"
 ON_OFF = {0: ("off", "transparent"), 1: ("on", GREEN)}
@@ -75,13 +75,13 @@ def heat_pump_board() -> dict[str, Any]:
               [Query(COP, "COP")], unit="short", axis="COP", colors={"COP": GREEN}, decimals=1, span=(2, 5)),
         calendar("Performance by day", "The day's heat over the day's electricity by the meter.", (0, 28, 12, 9),
                  [Query(f"sum({hourly_mean(THERMAL_KW)})", "Heat"),
-                  Query(f"sum({hourly(meter('energy_total_kwh'))})", "Electricity")],
+                  Query(f"sum({energy(hourly)})", "Electricity")],
                  unit="short", axis="performance factor", since="now-30d/d", by="YYYY-MM-DD", ratio="Performance",
                  colors={"Performance": GREEN}),
         calendar("Performance by month", "The month's heat over the month's electricity; together the seasonal one.",
                  (12, 28, 6, 9),
                  [Query(f"sum({hourly_mean(THERMAL_KW)})", "Heat"),
-                  Query(f"sum({hourly(meter('energy_total_kwh'))})", "Electricity")],
+                  Query(f"sum({energy(hourly)})", "Electricity")],
                  unit="short", axis="performance factor", since="now-1y/M", by="YYYY-MM", ratio="Performance",
                  colors={"Performance": GREEN}),
         cloud("Heating curve", "Each point is a quarter of an hour of heating: a colder day wants warmer water.",

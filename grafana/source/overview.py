@@ -16,7 +16,7 @@ from grafana.source.panels import (
     lines,
     number,
 )
-from grafana.source.queries import COP, heat_pump, meter, sensor, today
+from grafana.source.queries import COP, energy, heat_pump, meter, sensor, today
 
 STATE = (
     f"max({heat_pump('compressor_running')}) + (max({heat_pump('defrost_active')}) == 1 or vector(0)) * 2"
@@ -45,7 +45,7 @@ def overview() -> dict[str, Any]:
         ),
         number(
             "Energy today", "Since midnight here: the meter's count, less what it was then.", (8, 0, 4, 5),
-            Query(today(meter("energy_total_kwh")), "Today"), unit=KWH, decimals=2, since="now/d",
+            Query(energy(today), "Today"), unit=KWH, decimals=2, since="now/d",
         ),
         number(
             "COP now", "Heat over electricity, mean of 5 minutes; blank while the compressor rests.", (12, 0, 4, 5),

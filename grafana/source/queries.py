@@ -5,6 +5,10 @@ published count never falls, so that the difference is exact, also across a
 replaced meter.
 """
 
+from collections.abc import Callable
+
+from heating.report.queries import COUNTS
+
 COMPRESSOR_KW = 0.2
 """Below this the compressor only starts or stops, and heat over electricity means nothing."""
 
@@ -34,6 +38,14 @@ COP = (
     f" and on () {RUNS}"
 )
 """Means of 5 minutes, only while the compressor runs; blank otherwise."""
+
+
+def energy(ask: Callable[[str], str] = str) -> str:
+    """What `ask` makes of the chosen meter's count of energy: its total, or else what it imported.
+
+    Each is asked for by itself: a difference of two counts is of the same one.
+    """
+    return " or on (device) ".join(f"({ask(meter(field))})" for field in COUNTS)
 
 
 def today(count: str) -> str:

@@ -58,11 +58,12 @@ def find_devices(
         CommandError: There is no such device, or there are several; the text names them.
     """
     found = _Found(answers, start_s, end_s)
-    chosen = _choose(found.names(ENERGY, "device"), meter, "meter", "--meter")
+    meters = sorted({name for count in ENERGY for name in found.names(count, "device")})
+    chosen = _choose(meters, meter, "meter", "--meter")
     if chosen is None:
         raise CommandError(
-            f"no meter has readings in this time: there is no {ENERGY} with a label device. "
-            "Does the bridge write to this Prometheus?"
+            f"no meter has readings in this time: there is neither {' nor '.join(ENERGY)} with a label device. "
+            "Does the bridge write to this Prometheus, and do the meter's fields include one of these?"
         )
     return Devices(
         meter=chosen,

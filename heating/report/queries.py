@@ -12,7 +12,13 @@ from heating.report.measured import HALF_HOUR_S
 POINTS = 1488
 """Of one query: a month of half hours."""
 
-ENERGY = "meter_energy_total_kwh"
+COUNTS = ("energy_total_kwh", "energy_import_total_kwh")
+"""The fields that count what a meter's house took: its own total, or else, as most meters have only that, the import.
+
+The dashboards go by it too.
+"""
+
+ENERGY = tuple(f"meter_{field}" for field in COUNTS)
 SENSOR = "sensor_temperature_celsius"
 HEAT_PUMP_OUTDOOR = "heatpump_outdoor_temperature_celsius"
 FLOW = "heatpump_flow_rate_lpm"
@@ -62,17 +68,18 @@ def cut(start_s: int, end_s: int) -> Iterator[Piece]:
 
 
 def lowest_count(meter: str) -> str:
-    """The lowest count of the meter's energy, kWh.
+    r"""The lowest count of the meter's energy, kWh; of its total, or of what was imported where it has none.
 
-    >>> lowest_count("meter")
-    'min(min_over_time(meter_energy_total_kwh{device="meter"}[30m]))'
+    >>> print(lowest_count("m").replace(" or ", "\n or "))
+    min(min_over_time(meter_energy_total_kwh{device="m"}[30m]))
+     or min(min_over_time(meter_energy_import_total_kwh{device="m"}[30m]))
     """
-    return f"min(min_over_time({select(ENERGY, 'device', meter)}[30m]))"
+    return " or ".join(f"min(min_over_time({select(one, 'device', meter)}[30m]))" for one in ENERGY)
 
 
 def highest_count(meter: str) -> str:
-    """The highest count of the meter's energy, kWh."""
-    return f"max(max_over_time({select(ENERGY, 'device', meter)}[30m]))"
+    """The highest count of the meter's energy, kWh; the same."""
+    return " or ".join(f"max(max_over_time({select(one, 'device', meter)}[30m]))" for one in ENERGY)
 
 
 def mean_outdoor(source: Outdoor) -> str:

@@ -172,7 +172,10 @@ def test_a_picture_and_bars(report, port, tmp_path):
     [
         (["--meter", "wp"], "no meter 'wp' has readings in this time: those found are meter"),
         (["--outdoor", "attic"], "no outdoor sensor 'attic' has readings in this time: temp_outdoor"),
-        (["--from", "2024-01-01", "--to", "2024-01-31"], "no meter has readings in this time"),
+        (
+            ["--from", "2024-01-01", "--to", "2024-01-31"],
+            "no meter has readings in this time: there is neither meter_energy_total_kwh nor meter_energy_import_total_kwh",
+        ),
         (["--from", "2026-04-02"], "--from 2026-04-02 is after --to 2026-03-26"),
         (["--plot", "march.png"], "--plot: expected a file that ends in .svg, got 'march.png'"),
     ],
@@ -246,6 +249,36 @@ def test_across_a_replaced_meter_the_count_goes_on(report, tmp_path):
     used = truth[old] - truth[midnights[0]] + truth[midnights[1]]
     assert truth[midnights[1]] < 20 < truth[old], "there are two meters"
     assert float(row["Daily_kWh"]) == pytest.approx(used, abs=0.3)
+
+
+def test_a_meter_that_counts_only_what_it_takes(report, tmp_path):
+    """The import counts where there is no total; with the change from one to the other the count falls once."""
+    needs("promtool")
+    house = SimpleHouse([(utc("2026-02-01T22:00"), utc("2026-02-05T02:00"))])
+    changed_s = utc("2026-02-02T12:00")
+
+    def lines() -> Iterator[str]:
+        later = ["# TYPE meter_energy_import_total_kwh gauge"]
+        for line in house.lines():
+            name, _, rest = line.partition("{")
+            if name == "meter_energy_total_kwh" and int(line.split()[-1]) >= changed_s:
+                count, at = rest.split()[1:]
+                later.append(f'meter_energy_import_total_kwh{{device="meter"}} {float(count) - 500} {at}')
+            elif line != "# EOF":
+                yield line
+        yield from (*later, "# EOF")
+
+    fill(tmp_path, lines())
+    server = serve(tmp_path)
+    try:
+        said = report(server.port, "daily", "--from", "2026-02-02", "--to", "2026-02-04", "--format", "csv")
+        later = report(server.port, "daily", "--from", "2026-02-04", "--to", "2026-02-04", "--format", "csv")
+    finally:
+        server.stop()
+    assert [row["Status"] for row in rows(said).values()] == ["FELL", "OK", "OK"]
+    for day in ("2026-02-03", "2026-02-04"):
+        assert float(rows(said)[day]["Daily_kWh"]) == pytest.approx(house.day_kwh(day), abs=0.1)
+    assert rows(later)["2026-02-04"] == rows(said)["2026-02-04"]
 
 
 def remember(history: History, truth: dict[int, float]) -> Iterator[Sample]:
