@@ -527,6 +527,19 @@ def test_every_link_leads_somewhere(path):
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_prose_is_wrapped(path):
+    """At 120 columns or a word later; tables, code and what cannot be broken may be longer."""
+    fence = r"^ *```.*?^ *```$"
+    text = re.sub(
+        fence, lambda one: "\n" * one[0].count("\n"), path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.startswith(("|", "#", "<")):
+            words = re.sub(r"\[[^\]]*\]\([^)]*\)|`[^`]*`", "x", line).split()
+            assert len(line) <= 125 or len(words) == 1, f"{page_name(path)}:{number}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
 def test_a_file_that_a_page_names_exists(path):
     rooms = "readings|poller|bridge|simulator|heating|tests|docs|mosquitto|prometheus|grafana"
     for name in re.findall(rf"`((?:{rooms})/[\w./-]*\w\.\w+)`", path.read_text(encoding="utf-8")):
