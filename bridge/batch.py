@@ -90,14 +90,12 @@ class Batch:
         rows: Sorted by stream.
         pieces: What is still to be sent; the first is the one that may be under way.
         generation: The store that `id` is of.
-        is_resumed: It was found in the store: its first piece may have been sent before.
     """
 
     id: int
     rows: tuple[Row, ...]
     pieces: tuple[Piece, ...]
     generation: int = 0
-    is_resumed: bool = False
 
     @property
     def samples(self) -> tuple[Sample, ...]:

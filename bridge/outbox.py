@@ -91,13 +91,10 @@ class Outbox:
             for number, runs, pieces, is_aside in unsettled:
                 if not is_aside:
                     rows = tuple(row for run in runs_from(runs) for row in self._rows.of(sql, run))
-                    return Batch(
-                        number,
-                        rows,
-                        _pieces_from(pieces, sum(len(row.samples) for row in rows)),
-                        generation=self._generation,
-                        is_resumed=True,
-                    )
+                    left = _pieces_from(pieces, sum(len(row.samples) for row in rows))
+                    # Whoever began it may have sent the first, and died.
+                    marked = tuple(replace(one, may_be_there=True) for one in left[:1])
+                    return Batch(number, rows, (*marked, *left[1:]), generation=self._generation)
                 hold(held, runs_from(runs))
             waiting = self._waiting.read(sql, held, now_s, last)
             batch = self._next(sql, waiting, now_ms, limit)

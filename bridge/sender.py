@@ -154,13 +154,11 @@ class Sender:
         batch = self._without_old(batch)
         if not batch.pieces:
             self._outbox.settle_first(batch, self._monotonic())
-        is_resumed = batch.is_resumed
         doubts = 0
         while batch.pieces and not self._stopping.is_set():
             piece = batch.pieces[0]
             samples = batch.samples[piece.begin : piece.end]
-            outcome = self._post(batch, samples, may_be_there=piece.may_be_there or is_resumed)
-            is_resumed = False
+            outcome = self._post(batch, samples, may_be_there=piece.may_be_there)
             # What becomes of it now inherits that nobody knows, unless the receiver refused it.
             is_open = isinstance(outcome, Poison | TooLarge | Refused) and outcome.is_open
             piece = replace(piece, may_be_there=is_open)

@@ -217,6 +217,34 @@ def test_what_became_too_old_while_the_receiver_was_away_does_not_go_out(world):
     assert world.tally.value("bridge_samples_refused_total", reason="too_old") == 100
 
 
+def test_what_may_be_there_is_no_guilt_where_a_part_of_it_became_too_old(world):
+    """The bridge died before the answer; its receiver takes nothing late, and nothing that it has."""
+
+    def strict(body: bytes, timeout_s: float) -> Outcome:
+        world.pass_time(ANSWER_S)
+        times = [(time - NOON_MS) // 1000 for _, time in samples_of(body)]
+        if times and world.kept and times[0] <= max(world.kept):
+            return Refused("400: out of order sample", is_repeat=True)
+        if not world.kept:
+            world.sender.stop()
+        for one in times:
+            world.kept[one] = world.now_s
+        return RetryAfter("no answer", is_open=True) if world.sender._stopping.is_set() else Sent()
+
+    world.post, world.window = strict, ""
+    world.started_ms = NOON_MS + 101_000
+    world.newest = lambda: world.started_ms
+    world.store.commit(ready(100), NOON_MS)
+    world.run(10)
+    world.started_ms = NOON_MS + 3_600_000 + 51_000
+    world.run(10)
+    assert world.quarantined() == []
+    assert all(one.waiting == 0 for one in world.store.backlog().values())
+    assert world.tally.value("bridge_samples_sent_total") == 50
+    too_old = world.tally.value("bridge_samples_refused_total", reason="too_old")
+    assert too_old == 50, "what may have come and can be asked for no more counts as what may be missing"
+
+
 def test_what_stepped_aside_is_not_forgotten_by_a_restart(world):
     world.is_full = True
     world.store.commit(ready(20), NOON_MS)
