@@ -189,7 +189,8 @@ def _live(folder: Path, hours: float, url: str) -> Written:
             store.commit(arrivals, clock.wall_ms())
         outbox.empty(clock)
         if clock.now % PRUNE_EVERY_S == 0:
-            pruning.run(now_ms=clock.wall_ms(), now_s=clock.now)
+            while not pruning.run(now_ms=clock.wall_ms(), now_s=clock.now).is_done:
+                pass
 
     recorder.open()
     journal_bytes, store_bytes = [0, 0], [0, 0]

@@ -140,6 +140,9 @@ CREATE UNIQUE INDEX quarantined_once ON quarantine (device, stream, seq, name, l
 _PAGE_BYTES = 1024
 """A transaction writes whole pages and changes little in each: small ones write a third of what SQLite's usual 4096 do."""
 
+_LOG_BYTES = 2_000_000
+"""What a large transaction leaves of SQLite's log: on a full disk the rest is room. The log comes to half of it anyway."""
+
 
 class Database:
     """One open file, used by several threads in turns.
@@ -231,6 +234,7 @@ class Database:
         connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(f"PRAGMA journal_size_limit={_LOG_BYTES}")
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise DamagedError(verdict)

@@ -11,7 +11,8 @@ from bridge.outbox import notice_reboot
 from bridge.range_tables import read_ranges, write_ranges
 from bridge.ranges import Range, Ranges, minus, single, union
 from bridge.room import bytes_free, has_room
-from bridge.rows import row_before, runs_from
+from bridge.rows import row_before, runs_from, runs_to
+from bridge.waiting import STORED
 from readings.database_file import used_bytes
 from readings.reading import DeviceKey, Kind
 
@@ -26,7 +27,9 @@ MOST_QUARANTINED = 100_000
 _MOST_GAPS = 200
 """The row before each of so many is kept; a journal is asked for the oldest first, and soon answers for all."""
 
-_CHUNK = 500
+ROWS_AT_ONCE = 200
+"""Removed in one transaction: SQLite's log holds every page that it changes, and on a full disk must fit into the room
+that is kept for sending (`bridge.room`), also where a state has some kilobytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """States that were dropped unsent, in part or as a whole, by device and reason."""
+    """What one run did.
+
+    Attributes:
+        dropped: States that were dropped unsent, in part or as a whole, by device and reason.
+        is_done: Nothing is left that the next run would remove.
+    """
 
     dropped: Mapping[tuple[DeviceKey, str], int] = field(default_factory=dict)
+    is_done: bool = True
 
 
 class Pruning:
@@ -68,7 +77,7 @@ class Pruning:
         self._on_disk = on_disk
 
     def run(self, *, now_ms: int, now_s: float) -> Pruned:
-        """Remove it.
+        """Remove some of it, in one transaction; what is left is for the next run, which looks at everything anew.
 
         Args:
             now_ms: The wall clock.
@@ -80,23 +89,33 @@ class Pruning:
         with self._database.transaction() as sql:
             notice_reboot(sql, self._boot)
             # Without room nothing that is missing could come, and the rows kept for it would be the room.
-            work = _Work(sql, gaps=_MOST_GAPS if has_room(sql, self._on_disk) else 0)
+            work = _Work(sql, ROWS_AT_ONCE, gaps=_MOST_GAPS if has_room(sql, self._on_disk) else 0)
             work.remove_sent(before_s=now_s - SENT_ROWS_STAY_S, after_s=now_s)
             newest = sql.execute("SELECT time_ms FROM state ORDER BY arrival DESC LIMIT 1").fetchone()
             if newest is not None:
                 # A clock that is wrong must not empty the store, nor must a state from the future.
                 work.drop_older_than(min(now_ms, newest[0]) - self._limits.age_ms)
-            while used_bytes(sql) > self._limits.bytes and (work.remove_oldest_sent() or work.drop_oldest()):
+            while (
+                work.left
+                and used_bytes(sql) > self._limits.bytes
+                and (work.remove_oldest_sent() or work.drop_oldest())
+            ):
                 pass
-            work.forget()
-        return Pruned(work.dropped)
+            if work.left:
+                work.forget()
+        return Pruned(work.dropped, is_done=work.left > 0)
 
 
 class _Work:
-    """One round within one transaction."""
+    """One run within its transaction.
 
-    def __init__(self, sql: Sql, gaps: int) -> None:
+    Attributes:
+        left: So many rows may still be removed.
+    """
+
+    def __init__(self, sql: Sql, left: int, *, gaps: int) -> None:
         self._sql = sql
+        self.left = left
         self.dropped: Counter[tuple[DeviceKey, str]] = Counter()
         self._under_way: dict[int, Ranges] = {}
         runs = [
@@ -130,9 +149,12 @@ class _Work:
 
     def remove_sent(self, *, before_s: float, after_s: float) -> None:
         """What was settled before, or, on the clock of an earlier boot, seems to be settled in the future."""
+        # Not all at once: a long catch-up leaves thousands.
         for number, runs in self._sql.execute(
-            "SELECT id, runs FROM batch WHERE settled_s < ? OR settled_s > ?", (before_s, after_s)
-        ).fetchall():
+            "SELECT id, runs FROM batch WHERE settled_s < ? OR settled_s > ? ORDER BY id", (before_s, after_s)
+        ):
+            if not self.left:
+                return
             self._remove_batch(number, runs_from(runs))
 
     def remove_oldest_sent(self) -> bool:
@@ -147,7 +169,7 @@ class _Work:
 
     def drop_older_than(self, horizon_ms: int) -> None:
         for stream in self._streams():
-            while seqs := self._oldest(stream, horizon_ms):
+            while self.left and (seqs := self._oldest(stream, horizon_ms)):
                 self._drop(stream, seqs, "age")
 
     def drop_oldest(self) -> bool:
@@ -179,28 +201,40 @@ class _Work:
                 self._sql.executemany(f"DELETE FROM {table} WHERE {key} = ?", old)  # noqa: S608 - tables of ours
         gone = self._sql.execute(
             "DELETE FROM quarantine WHERE id <= (SELECT id FROM quarantine ORDER BY id DESC LIMIT 1 OFFSET ?)"
-            " RETURNING device, stream, seq",
-            (MOST_QUARANTINED,),
+            " AND id IN (SELECT id FROM quarantine ORDER BY id LIMIT ?) RETURNING device, stream, seq",
+            (MOST_QUARANTINED, self.left),
         ).fetchall()
+        self.left -= len(gone)
         for device, _, _ in set(gone):
             kind, _, name = device.partition("/")
             self.dropped[DeviceKey(Kind(kind), name), "quarantine"] += 1
 
     def _remove_batch(self, number: int, runs: tuple[Run, ...], *, is_forced: bool = False) -> bool:
-        """False where something that waits is judged against what would be gone."""
+        """Remove a settled batch, or as much of it as may be; False where something that waits is judged against it."""
         if not is_forced and any(
             first <= run.last and run.first <= last
             for run in runs
             for first, last in self._needed.get(run.stream, ())
         ):
             return False
+        rest: list[Run] = []
         for run in runs:
-            self._remove(run.stream, (run.first, run.last))
-        self._sql.execute("DELETE FROM batch WHERE id = ?", (number,))
+            last = min(run.last, run.first + self.left - 1)
+            if run.first <= last:
+                self._remove(run.stream, (run.first, last))
+            if last < run.last:
+                rest.append(Run(run.stream, last + 1, run.last, None))
+        if rest:
+            # Whoever wants it to be sent again finds what is still there.
+            self._sql.execute("UPDATE batch SET runs = ? WHERE id = ?", (runs_to(rest), number))
+        else:
+            self._sql.execute("DELETE FROM batch WHERE id = ?", (number,))
         return True
 
     def _streams(self) -> list[int]:
-        return [number for (number,) in self._sql.execute("SELECT id FROM stream").fetchall()]
+        """Those that have states, for years of starts leave thousands."""
+        found = self._sql.execute(f"{STORED} SELECT stream FROM stored WHERE stream IS NOT NULL")  # noqa: S608 - a constant
+        return [number for (number,) in found.fetchall()]
 
     def _waiting(self, stream: int) -> Ranges:
         gone = union(read_ranges(self._sql, "done", stream), self._under_way.get(stream, ()))
@@ -222,7 +256,7 @@ class _Work:
             return []
         rows = self._sql.execute(
             "SELECT seq, time_ms FROM state WHERE stream = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
-            (stream, *waiting[0], _CHUNK),
+            (stream, *waiting[0], self.left),
         ).fetchall()
         young = next(
             (place for place, (_, time) in enumerate(rows) if horizon_ms is not None and time >= horizon_ms),
@@ -244,6 +278,7 @@ class _Work:
 
     def _remove(self, stream: int, gone: Range) -> None:
         """Remove rows; the last one in order stays with its device, for the next to be judged against."""
+        self.left -= gone[1] - gone[0] + 1
         self._sql.execute(
             "UPDATE device SET before_stream = state.stream, before_seq = state.seq, before_payload = payload"
             " FROM state JOIN stream ON stream.id = state.stream"

@@ -1,6 +1,7 @@
 """From the bus into the store: messages are acknowledged when they are safe, and not before."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -48,6 +49,9 @@ PRUNE_EVERY_S = 300.0
 
 PRUNE_EVERY_STATES = 10_000
 """So many may come in between: a few megabytes, when a poller answers for days."""
+
+PRUNE_STEPS = 50
+"""Before messages have their turn again; that many steps remove as much as may come in between."""
 
 ATTEND_EVERY_S = 1.0
 SAY_EVERY_S = 60.0
@@ -147,6 +151,7 @@ class Subscriber:
         self._said_refused_s = float("-inf")
         self._pruned_s = self._committed_s = float("-inf")
         self._since_pruned = 0
+        self._is_pruned = True
         self.store_trouble = ""
 
     def run(self) -> None:
@@ -257,16 +262,25 @@ class Subscriber:
     def _prune(self) -> None:
         now_s = self._monotonic()
         if self._pruning is None or not (
-            now_s - self._pruned_s >= PRUNE_EVERY_S or self._since_pruned >= PRUNE_EVERY_STATES
+            not self._is_pruned
+            or now_s - self._pruned_s >= PRUNE_EVERY_S
+            or self._since_pruned >= PRUNE_EVERY_STATES
         ):
             return
-        self._pruned_s, self._since_pruned = now_s, 0
+        # A disk that refuses it gets some minutes, too.
+        self._pruned_s, self._since_pruned, self._is_pruned = now_s, 0, True
+        dropped = Counter[tuple[DeviceKey, str]]()
         try:
-            pruned = self._pruning.run(now_ms=self._wall_ms(), now_s=now_s)
+            for _ in range(PRUNE_STEPS):
+                pruned = self._pruning.run(now_ms=self._wall_ms(), now_s=now_s)
+                dropped.update(pruned.dropped)
+                if pruned.is_done:
+                    break
+            else:
+                self._is_pruned = False
         except StoreError as error:
             self._note_store(str(error))
-            return
-        for (device, reason), number in pruned.dropped.items():
+        for (device, reason), number in dropped.items():
             self._tally.count("bridge_states_dropped_total", by=number, device=device.name, reason=reason)
             _log.warning("%s: %s states dropped unsent: %s", device, number, reason)
 

@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import sqlite3
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from bridge.room import SPARE_BYTES
 from bridge.store import Store
 from readings.database_file import used_bytes
 from readings.payload import StreamRange
+from readings.reading import DeviceKey
 from tests.bridge.states import METER, NOON_MS, PUMP, info, journal, ready, refused, state
 
 DAY_MS = 86_400_000
@@ -69,6 +71,17 @@ def send_all(outbox: Outbox, now_s: float = 0.0) -> list[tuple[str, float, int]]
 
 def sent_seconds(outbox: Outbox, now_s: float = 0.0) -> list[int]:
     return [(time - NOON_MS) // 1000 for _, _, time in send_all(outbox, now_s)]
+
+
+def prune_all(pruning: Pruning, *, now_ms: int = NOON_MS, now_s: float) -> dict[tuple[DeviceKey, str], int]:
+    """As many runs as there is something to remove; what they dropped."""
+    dropped = Counter[tuple[DeviceKey, str]]()
+    is_done = False
+    while not is_done:
+        pruned = pruning.run(now_ms=now_ms, now_s=now_s)
+        dropped.update(pruned.dropped)
+        is_done = pruned.is_done
+    return dict(dropped)
 
 
 def test_a_state_is_stored_once(store, database):
@@ -302,8 +315,8 @@ def test_a_full_disk_refuses_and_recovers(store, database):
 
 class TestPruning:
     def prune(self, database, *, age_days=6.0, size=10**9, now_ms=NOON_MS, now_s=0.0):
-        limits = Limits(round(age_days * DAY_MS), size)
-        return dict(Pruning(database, limits, boot="boot 1").run(now_ms=now_ms, now_s=now_s).dropped)
+        pruning = Pruning(database, Limits(round(age_days * DAY_MS), size), boot="boot 1")
+        return prune_all(pruning, now_ms=now_ms, now_s=now_s)
 
     def test_sent_rows_stay_ten_minutes(self, store, database, outbox):
         store.commit(ready(3), NOON_MS)
@@ -638,7 +651,10 @@ def test_every_state_is_sent_once_whatever_comes_between(tmp_path_factory, steps
             case "send":
                 sent += sent_seconds(outbox)
             case "prune":
-                Pruning(database, Limits(DAY_MS, 10**9), boot="boot 1").run(now_ms=NOON_MS, now_s=next(clock))
+                with pytest.MonkeyPatch.context() as few:
+                    few.setattr("bridge.pruning.ROWS_AT_ONCE", 3)
+                    pruning = Pruning(database, Limits(DAY_MS, 10**9), boot="boot 1")
+                    pruning.run(now_ms=NOON_MS, now_s=next(clock))
             case "reopen":
                 outbox.begin(NOON_MS + DAY_MS, 0.0)
                 database.close()
@@ -665,8 +681,67 @@ def test_a_store_that_filled_its_disk_can_still_send_and_then_takes_states_again
         store.commit([state(12)], NOON_MS)
     assert len(send_all(outbox)) == 11
     pruning = Pruning(database, Limits(DAY_MS, 10**9), boot="boot 1", on_disk=lambda _: free[0])
-    pruning.run(now_ms=NOON_MS, now_s=SENT_ROWS_STAY_S + 1)
+    prune_all(pruning, now_s=SENT_ROWS_STAY_S + 1)
     assert store.commit([state(12)], NOON_MS).stored == {METER: 1}
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_what_is_removed_at_a_time_needs_no_more_room_than_is_kept_for_it(
+    path, database, store, outbox, is_sent
+):
+    """All at once it needed half of what it removed, which a full disk does not have: it stayed full for ever."""
+    store.commit([info(), journal(("a", 1, 4000))], NOON_MS)
+    for first in range(1, 4001, 500):
+        store.commit([kilobytes(seq) for seq in range(first, first + 500)], NOON_MS)
+    if is_sent:
+        assert len(send_all(outbox)) == 4000
+    else:
+        store.commit([state(1, device=PUMP, time_ms=NOON_MS + 9 * DAY_MS)], NOON_MS)
+    database._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    log = path.with_name(path.name + "-wal")
+    pruning = Pruning(database, Limits(DAY_MS, 10**9), boot="boot 1")
+    largest, is_done = 0, False
+    while not is_done:
+        is_done = pruning.run(now_ms=NOON_MS + 9 * DAY_MS, now_s=SENT_ROWS_STAY_S + 1).is_done
+        largest = max(largest, log.stat().st_size)
+    assert len(rows(database)) == (0 if is_sent else 1)
+    assert largest < SPARE_BYTES
+
+
+def kilobytes(seq: int) -> StateCame:
+    came = state(seq)
+    return replace(came, payload=came.payload + b" " * 5000)
+
+
+def test_a_batch_that_is_removed_in_part_is_sent_again_in_part_after_a_reboot(
+    store, database, outbox, monkeypatch
+):
+    store.commit(ready(9), NOON_MS)
+    assert len(sent_seconds(outbox)) == 9
+    monkeypatch.setattr("bridge.pruning.ROWS_AT_ONCE", 4)
+    pruning = Pruning(database, Limits(DAY_MS, 10**9), boot="boot 1")
+    assert not pruning.run(now_ms=NOON_MS, now_s=SENT_ROWS_STAY_S + 1).is_done
+    assert [seq for _, seq in rows(database)] == [5, 6, 7, 8, 9]
+    assert sent_seconds(Outbox(database, boot="boot 2")) == [5, 6, 7, 8, 9]
+    assert store.backlog()[METER].waiting == 0
+
+
+def test_what_gets_under_way_between_two_runs_is_judged_against_the_same_row(
+    store, database, outbox, monkeypatch
+):
+    """The sender works on while much is removed."""
+    store.commit(ready(3), NOON_MS)
+    send_all(outbox)
+    store.commit([state(4, power=None)], NOON_MS)
+    monkeypatch.setattr("bridge.pruning.ROWS_AT_ONCE", 2)
+    pruning = Pruning(database, Limits(DAY_MS, 10**9), boot="boot 1")
+    assert not pruning.run(now_ms=NOON_MS, now_s=SENT_ROWS_STAY_S + 1).is_done
+    under_way = outbox.begin(NOON_MS + DAY_MS, SENT_ROWS_STAY_S + 1)
+    assert under_way is not None
+    prune_all(pruning, now_s=SENT_ROWS_STAY_S + 1)
+    again = Outbox(database, boot="boot 1").begin(NOON_MS + DAY_MS, SENT_ROWS_STAY_S + 1)
+    assert [math.isnan(one.value) for one in again.samples] == [True]
+    assert [seq for _, seq in rows(database)] == [3, 4]
 
 
 def test_a_store_whose_file_is_gone_says_so(store, path):

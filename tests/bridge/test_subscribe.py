@@ -17,6 +17,7 @@ from bridge.subscribe import (
     MANY,
     MOST_IN_GROUP,
     PRUNE_EVERY_STATES,
+    PRUNE_STEPS,
     Audience,
     Subscriber,
     is_due,
@@ -356,3 +357,19 @@ def test_the_store_is_pruned_now_and_then_and_sooner_when_much_comes(store):
     run.take(delivery("meter/wp/history", encode_state(state(PRUNE_EVERY_STATES).state)))
     run.subscriber._prune()
     assert pruning.run.call_count == 2
+
+
+def test_much_is_pruned_in_steps_with_messages_between_them_and_every_drop_is_counted(store):
+    pruning = Mock(spec=Pruning)
+    some = Pruned({(METER, "age"): 200}, is_done=False)
+    pruning.run.side_effect = [*[some] * (PRUNE_STEPS + 1), StoreError("disk full"), Pruned()]
+    run = Run(store, pruning)
+    run.subscriber._prune()
+    assert pruning.run.call_count == PRUNE_STEPS
+    run.subscriber._prune()
+    assert pruning.run.call_count == PRUNE_STEPS + 2
+    dropped = run.tally.value("bridge_states_dropped_total", device=METER.name, reason="age")
+    assert dropped == 200 * (PRUNE_STEPS + 1)
+    assert run.subscriber.store_trouble == "disk full"
+    run.subscriber._prune()
+    assert pruning.run.call_count == PRUNE_STEPS + 2, "the disk gets some minutes"
