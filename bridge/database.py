@@ -148,7 +148,8 @@ class Database:
     """One open file, used by several threads in turns.
 
     A file that is damaged is set aside under another name and a new one
-    begins; `generation` counts these, for who remembers numbers of the old one.
+    begins, as soon as the disk allows it. `generation` counts how often it was
+    opened again, for who remembers numbers of the old one.
 
     Raises:
         StoreError: The file cannot be opened or made.
@@ -158,18 +159,14 @@ class Database:
         self._path = path
         self._lock = RLock()
         self.generation = 0
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = self._open()
-        except LaterVersionError as error:
-            raise StoreError(f"{path}: {error}") from error
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"{path}: cannot be opened: {error}") from error
+        # None while a damaged file could not be set aside, or no new one be made.
+        self._connection: Sql | None = self._open()
 
     def close(self) -> None:
         """Close the file; nothing is lost without it."""
         with self._lock:
-            self._connection.close()
+            if self._connection is not None:
+                self._connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[Sql]:
@@ -177,20 +174,22 @@ class Database:
 
         Raises:
             StoreError: The disk refused it, and nothing happened. Where the
-                file was damaged, the next transaction finds a new one.
+                file was damaged, the next transaction finds a new one, or
+                tries again to begin it.
         """
         with self._lock:
+            sql = self._connection if self._connection is not None else self._reopen()
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
+                sql.execute("BEGIN IMMEDIATE")
                 try:
-                    yield self._connection
+                    yield sql
                 except BaseException:
-                    self._roll_back()
+                    _roll_back(sql)
                     raise
                 try:
-                    self._connection.execute("COMMIT")
+                    sql.execute("COMMIT")
                 except sqlite3.Error:
-                    self._roll_back()
+                    _roll_back(sql)
                     raise
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 if is_damage(error):
@@ -206,18 +205,30 @@ class Database:
         """What is free on its disk for a program that is not root's; OSError when the disk is not there."""
         return shutil.disk_usage(self._path.parent).free
 
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:  # SQLite itself ends the transaction on some errors
-            self._connection.execute("ROLLBACK")
-
     def _open(self) -> Sql:
+        """Open the file, or a new one where it is damaged.
+
+        Raises:
+            StoreError: The disk does not let it, or it is a later release's.
+        """
         try:
-            return self._connect()
-        except (sqlite3.DatabaseError, DamagedError, UnicodeDecodeError) as error:
-            if not is_damage(error):
-                raise
-            self._set_aside(error)
-            return self._connect()
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                return self._connect()
+            except (sqlite3.DatabaseError, DamagedError, UnicodeDecodeError) as error:
+                if not is_damage(error):
+                    raise
+                self._set_aside(error)
+                return self._connect()
+        except LaterVersionError as error:
+            raise StoreError(f"{self._path}: {error}") from error
+        except (OSError, sqlite3.Error, DamagedError, UnicodeDecodeError) as error:
+            raise StoreError(f"{self._path}: cannot be opened: {error}") from error
+
+    def _reopen(self) -> Sql:
+        connection = self._connection = self._open()
+        self.generation += 1
+        return connection
 
     def _connect(self) -> Sql:
         if cut := find_cut(self._path):
@@ -246,14 +257,23 @@ class Database:
                 connection.executescript(f"BEGIN; {_MIGRATIONS[old]} PRAGMA user_version={old + 1}; COMMIT;")
 
     def _begin_anew(self, error: Exception) -> None:
-        self._connection.close()
-        self._set_aside(error)
-        self._connection = self._connect()
-        self.generation += 1
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        try:
+            self._set_aside(error)
+        except OSError as trouble:
+            raise StoreError(f"{self._path}: damaged ({error}), but kept in its place: {trouble}") from trouble
+        self._reopen()
 
     def _set_aside(self, error: Exception) -> None:
         aside = set_aside(self._path)
         _log.error("%s is damaged (%s); it is kept as %s and a new one begins", self._path, error, aside.name)
+
+
+def _roll_back(sql: Sql) -> None:
+    if sql.in_transaction:  # SQLite itself ends the transaction on some errors
+        sql.execute("ROLLBACK")
 
 
 @contextmanager
