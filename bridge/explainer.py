@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from bridge.errors import StoreError
 from bridge.receiver import Posts
 from bridge.remote_write.metadata import encode_metadata, to_families
-from bridge.remote_write.outcome import Sent
+from bridge.remote_write.outcome import RetryAfter, Sent
 from readings.health import Tally
 from readings.payload import Info
 
@@ -26,12 +26,26 @@ class Explainer:
         infos: What the devices announce.
         receiver: Where to, on a connection of its own.
         tally: The bridge's counts.
+        is_quiet: Whether the receiver wants to be left alone by whoever sends samples.
+        monotonic: The clock that counts from the boot, in seconds.
     """
 
-    def __init__(self, infos: Callable[[], Iterable[Info]], receiver: Posts, *, tally: Tally) -> None:
+    def __init__(
+        self,
+        infos: Callable[[], Iterable[Info]],
+        receiver: Posts,
+        *,
+        tally: Tally,
+        is_quiet: Callable[[], bool],
+        monotonic: Callable[[], float],
+    ) -> None:
         self._infos = infos
         self._receiver = receiver
         self._tally = tally
+        self._is_quiet = is_quiet
+        self._monotonic = monotonic
+        # What it is told holds for it alone: it must not be in the way of the samples.
+        self._quiet_until_s = float("-inf")
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -48,16 +62,20 @@ class Explainer:
         self._receiver.close()
 
     def send(self) -> None:
-        """Tell all of it once.
+        """Tell all of it once, unless the receiver wants to be left alone.
 
         Raises:
             StoreError: The announcements cannot be read.
         """
         for body in encode_metadata(to_families(self._infos())):
+            if self._is_quiet() or self._monotonic() < self._quiet_until_s:
+                return
             outcome = self._receiver.post(body, TIMEOUT_S)
             self._tally.count(
                 "bridge_requests_total",
                 outcome="metadata" if isinstance(outcome, Sent) else "metadata_failed",
             )
+            if isinstance(outcome, RetryAfter):
+                self._quiet_until_s = self._monotonic() + (outcome.seconds or 0.0)
             if not isinstance(outcome, Sent):
                 return

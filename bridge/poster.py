@@ -58,6 +58,9 @@ class Poster:
         monotonic: The clock that counts from the boot, in seconds.
         jitter: A random number from 0 to 1.
         wait: How to wait.
+
+    Attributes:
+        quiet_until_s: Before this time, of `monotonic`, it wants no request at all.
     """
 
     def __init__(
@@ -77,14 +80,17 @@ class Poster:
         self._jitter = jitter
         self._wait = wait
         self._takes_empty = False
+        self.quiet_until_s = float("-inf")
 
-    def post_once(self, body: bytes) -> Outcome:
-        """Post one request once; where it fails and empty ones do not, that is a refusal."""
-        outcome = self._receiver.post(body, REQUEST_TIMEOUT_S)
+    def post_once(self, body: bytes) -> Outcome | None:
+        """Post one request once; where it fails and empty ones do not, that is a refusal. None when stopped."""
+        if self._leave_alone():
+            return None
+        outcome = self._heed(self._receiver.post(body, REQUEST_TIMEOUT_S))
         self._account.note(outcome)
-        if isinstance(outcome, RetryAfter):
-            self._wait(self._stopping, outcome.seconds or 0.0)
-            if outcome.is_failure and self._probe():
+        if isinstance(outcome, RetryAfter) and outcome.is_failure:
+            self._is_back()
+            if self._takes_empty:
                 return Refused(outcome.reason)
         return outcome
 
@@ -111,9 +117,9 @@ class Poster:
         pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
         fails_alone = _FailsAlone()
         is_first = True
-        while not self._stopping.is_set() and (is_first or may_be_there or is_due()):
+        while not self._leave_alone() and (is_first or may_be_there or is_due()):
             is_first = False
-            outcome = self._receiver.post(body, REQUEST_TIMEOUT_S)
+            outcome = self._heed(self._receiver.post(body, REQUEST_TIMEOUT_S))
             if isinstance(outcome, Refused) and outcome.is_repeat and may_be_there:
                 self._account.count_request("already_there")
                 return replace(outcome, is_open=True)
@@ -123,40 +129,62 @@ class Poster:
                     return outcome
                 case TooLarge(reason):
                     return TooLarge(reason, is_open=may_be_there)
-                case Misconfigured():
-                    self._wait(self._stopping, CONFIGURATION_WAIT_S)
-                case RetryAfter(reason, seconds, is_open, is_failure):
+                case RetryAfter(reason, _, is_open, is_failure):
                     may_be_there = may_be_there or is_open
-                    if seconds is not None:
-                        self._wait(self._stopping, max(seconds, next(pauses)))
                     if is_failure:
-                        did_take, self._takes_empty = self._takes_empty, self._probe()
+                        is_back = self._is_back()
                         if (
                             fails_alone.lasts_s(self._monotonic(), takes_empty=self._takes_empty)
                             >= patience_s
                         ):
                             return Poison(reason, is_open=may_be_there)
-                        if self._takes_empty and not did_take:
+                        if is_back:
                             pauses = waits(FIRST_WAIT_S, LONGEST_WAIT_S, self._jitter)
-                    if seconds is None:
-                        self.wait_out(next(pauses))
+                    self.rest(next(pauses))
         return None
 
-    def wait_out(self, pause_s: float | None = None) -> None:
-        """Wait, but not longer than until the receiver is back.
+    def rest(self, pause_s: float | None = None) -> None:
+        """Leave it alone for as long as it asked, then wait, but not longer than until it is back.
 
         Its return shows when an empty request passes after one that did not. A
         receiver that takes empty requests and fails at ours is left in peace.
         """
+        if self._leave_alone():
+            return
         end_s = self._monotonic() + (LONGEST_WAIT_S if pause_s is None else pause_s)
         while (left_s := end_s - self._monotonic()) > 0:
-            if self._wait(self._stopping, min(left_s, PROBE_EVERY_S)) or left_s <= PROBE_EVERY_S:
+            if (
+                self._wait(self._stopping, min(left_s, PROBE_EVERY_S))
+                or left_s <= PROBE_EVERY_S
+                or self._is_back()
+            ):
                 return
-            did_take, self._takes_empty = self._takes_empty, self._probe()
-            if self._takes_empty and not did_take:
-                return
+
+    def _heed(self, outcome: Outcome) -> Outcome:
+        """Remember for how long it wants to be left alone."""
+        match outcome:
+            case RetryAfter(seconds=float(seconds)):
+                self.quiet_until_s = self._monotonic() + seconds
+            case Misconfigured():
+                self.quiet_until_s = self._monotonic() + CONFIGURATION_WAIT_S
+        return outcome
+
+    def _leave_alone(self) -> bool:
+        """Wait until it may be asked again; whether we were stopped instead."""
+        while (left_s := self.quiet_until_s - self._monotonic()) > 0:
+            if self._wait(self._stopping, left_s):
+                break
+        return self._stopping.is_set()
+
+    def _is_back(self) -> bool:
+        """Whether it takes empty requests, and did not before."""
+        did_take, self._takes_empty = self._takes_empty, not self._leave_alone() and self._probe()
+        return self._takes_empty and not did_take
 
     def _probe(self) -> bool:
         outcome = self._receiver.post(EMPTY, PROBE_TIMEOUT_S)
         self._account.count_request("probe")
+        # Its configuration is judged by requests that matter.
+        if isinstance(outcome, RetryAfter):
+            self._heed(outcome)
         return isinstance(outcome, Sent)

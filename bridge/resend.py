@@ -11,7 +11,7 @@ from bridge.sample import Sample
 def resend(
     due: Sequence[Quarantined],
     quarantine: Quarantine,
-    send: Callable[[Sequence[Sample]], Outcome],
+    send: Callable[[Sequence[Sample]], Outcome | None],
     now_ms: int,
 ) -> int:
     """Send them, and take those that pass out of quarantine.
@@ -22,7 +22,7 @@ def resend(
     Args:
         due: What to send.
         quarantine: Where it is.
-        send: Sends samples as one request, once.
+        send: Sends samples as one request, once; None when it did not.
         now_ms: The wall clock; what is ahead of it must not go out, whoever wants it.
 
     Returns:

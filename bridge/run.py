@@ -223,8 +223,6 @@ class Bridge:
         undo.callback(database.close)
         self._store = Store(database)
         outbox = Outbox(database, boot=boot_id())
-        if receiver.metadata:
-            self._explainer = Explainer(outbox.announced, Connection(receiver, time.time), tally=self._tally)
         self._sender = Sender(
             outbox,
             Connection(receiver, time.time),
@@ -234,6 +232,14 @@ class Bridge:
             monotonic=time.monotonic,
             jitter=random.random,
         )
+        if receiver.metadata:
+            self._explainer = Explainer(
+                outbox.announced,
+                Connection(receiver, time.time),
+                tally=self._tally,
+                is_quiet=self._sender.is_quiet,
+                monotonic=time.monotonic,
+            )
         return Pruning(
             database,
             Limits(age_ms=round(self._settings.store_age_s * 1000), bytes=self._settings.store_bytes),

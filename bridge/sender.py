@@ -108,6 +108,10 @@ class Sender:
         """When it last took samples."""
         return self._account.last_sent_ms
 
+    def is_quiet(self) -> bool:
+        """Whether the receiver wants to be left alone now, or will be because of its configuration."""
+        return self._monotonic() < self._poster.quiet_until_s
+
     def wake(self) -> None:
         """There is something new in the store."""
         self._woken.set()
@@ -179,7 +183,7 @@ class Sender:
                     if doubts >= min(MOST_DOUBTS, len(batch.pieces)):
                         if self._set_aside(batch):
                             return
-                        self._poster.wait_out()
+                        self._poster.rest()
                 case Refused(reason) | TooLarge(reason) | Poison(reason):
                     batch = self._outbox.settle_first(batch, self._monotonic(), guilt=reason)
                     what = f"{samples[0].series.name} at {samples[0].timestamp_ms}"
@@ -266,7 +270,7 @@ class Sender:
         if due:
             self._count_sent(resend(due, self._outbox.quarantine, self._try_once, self._wall_ms()))
 
-    def _try_once(self, samples: Sequence[Sample]) -> Outcome:
+    def _try_once(self, samples: Sequence[Sample]) -> Outcome | None:
         """Send samples of the quarantine once; where only they fail, that is a refusal."""
         return self._poster.post_once(self._encoder.encode(samples))
 

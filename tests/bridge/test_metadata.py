@@ -19,6 +19,10 @@ from tests.bridge.states import METER, NOON_MS, PUMP, info, make_info, ready
 POWER = FieldInfo(unit="kW", kind="power", description="Active power", prefixes=("meter", "wago"))
 
 
+def explain(infos, connection, tally: Tally, *, is_quiet=lambda: False, monotonic=lambda: 0.0) -> Explainer:
+    return Explainer(infos, connection, tally=tally, is_quiet=is_quiet, monotonic=monotonic)
+
+
 def announce(**fields: FieldInfo) -> Info:
     return Info(
         contract=1,
@@ -58,7 +62,7 @@ def test_every_metric_is_told_once():
 
 def test_type_help_and_unit_arrive_in_a_request_of_their_own(receiver, connection):
     tally = Tally(BRIDGE_HEALTH)
-    Explainer(lambda: [announce(power_kw=POWER)], connection, tally=tally).send()
+    explain(lambda: [announce(power_kw=POWER)], connection, tally).send()
     (request,) = receiver.metadata
     one = request.metadata[0]
     assert (one.metric_family_name, one.help, one.unit) == ("meter_power_kw", "Active power", "kW")
@@ -69,7 +73,7 @@ def test_type_help_and_unit_arrive_in_a_request_of_their_own(receiver, connectio
 
 def test_a_request_holds_at_most_2000_metrics(receiver, connection):
     fields = {f"f{number}": POWER for number in range(1500)}
-    Explainer(lambda: [announce(**fields)], connection, tally=Tally(BRIDGE_HEALTH)).send()
+    explain(lambda: [announce(**fields)], connection, Tally(BRIDGE_HEALTH)).send()
     assert [len(one.metadata) for one in receiver.metadata] == [MAX_FAMILIES, 1000]
     assert list(encode_metadata(())) == []
 
@@ -81,9 +85,29 @@ def test_a_receiver_that_does_not_want_it_is_left_in_peace_until_the_next_minute
     receiver.metadata_answer = Answer(status)
     tally = Tally(BRIDGE_HEALTH)
     fields = {f"f{number}": POWER for number in range(1500)}
-    Explainer(lambda: [announce(**fields)], connection, tally=tally).send()
+    explain(lambda: [announce(**fields)], connection, tally).send()
     assert len(receiver.metadata) == 1
     assert tally.value("bridge_requests_total", outcome="metadata_failed") == 1
+
+
+def test_it_is_silent_while_the_receiver_wants_to_be_left_alone(receiver, connection):
+    """Whether it was told so itself, or whoever sends the samples; the samples do not wait for what it was told."""
+    now_s, is_quiet = [0.0], True
+    explainer = explain(
+        lambda: [announce(power_kw=POWER)],
+        connection,
+        Tally(BRIDGE_HEALTH),
+        is_quiet=lambda: is_quiet,
+        monotonic=lambda: now_s[0],
+    )
+    explainer.send()
+    assert receiver.metadata == []
+    is_quiet = False
+    receiver.metadata_answer = Answer(503, {"Retry-After": "100"})
+    for at_s, told in ((0.0, 1), (60.0, 1), (120.0, 2)):
+        now_s[0] = at_s
+        explainer.send()
+        assert len(receiver.metadata) == told
 
 
 def test_the_newest_announcement_of_each_device_counts(tmp_path):
@@ -98,7 +122,7 @@ def test_the_newest_announcement_of_each_device_counts(tmp_path):
 
 def test_it_stops_at_once(monkeypatch, connection):
     monkeypatch.setattr(explainer_module, "EVERY_S", 3600.0)
-    explainer = Explainer(list, connection, tally=Tally(BRIDGE_HEALTH))
+    explainer = explain(list, connection, Tally(BRIDGE_HEALTH))
     explainer.stop()
     began_s = time.monotonic()
     explainer.run()

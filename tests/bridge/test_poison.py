@@ -6,7 +6,7 @@ import pytest
 
 from bridge.database import Database
 from bridge.outbox import MOST_ASIDE, Outbox
-from bridge.remote_write.outcome import Outcome, Refused, RetryAfter, Sent, TooLarge
+from bridge.remote_write.outcome import Misconfigured, Outcome, Refused, RetryAfter, Sent, TooLarge
 from bridge.sender import ASIDE_EVERY_S, Sender
 from bridge.store import Store
 from readings.health import BRIDGE_HEALTH, Tally
@@ -192,6 +192,29 @@ def test_nobody_asks_before_the_time_that_the_receiver_wants(world):
     world.run(3000)
     assert answers > 20
     assert early == []
+
+
+def test_a_wrong_password_is_tried_every_30_s_also_for_what_is_in_quarantine(world):
+    taken = world.post
+    world.post = lambda body, timeout_s: (
+        Refused("400: no") if NOON_MS + 2000 in {at for _, at in samples_of(body)} else taken(body, timeout_s)
+    )
+    world.store.commit(ready(3), NOON_MS)
+    world.run(10)
+    assert world.quarantined() == [2]
+    tries: list[float] = []
+
+    def closed(body: bytes, timeout_s: float) -> Outcome:
+        tries.append(world.now_s)
+        return Misconfigured("401")
+
+    world.post = closed
+    Outbox(world.database, boot="1").quarantine.resend(None)
+    world.run(300)
+    assert 9 <= len(tries) <= 11
+    world.post = taken
+    world.run(40)
+    assert world.quarantined() == []
 
 
 def test_what_became_too_old_while_the_receiver_was_away_does_not_go_out(world):

@@ -361,15 +361,27 @@ class Clock:
 class Outage:
     """A receiver that takes nothing until `ends_s`."""
 
-    def __init__(self, clock: Clock, ends_s: float, *, fails_at_samples: bool = False) -> None:
+    def __init__(
+        self, clock: Clock, ends_s: float, *, fails_at_samples: bool = False, asks_for_s: float | None = None
+    ) -> None:
         self.clock, self.ends_s, self.fails_at_samples = clock, ends_s, fails_at_samples
+        self.asks_for_s, self.away_until_s, self.busy_until_s = asks_for_s, 0.0, 0.0
         self.tries: list[float] = []
+        self.early: list[float] = []
 
     def post(self, body: bytes, timeout_s: float) -> Outcome:
+        now_s = self.clock.now_s
         if len(body) > 1:
-            self.tries.append(self.clock.now_s)
-        is_over = self.clock.now_s >= self.ends_s or (self.fails_at_samples and len(body) == 1)
-        return Sent() if is_over else RetryAfter("500", is_failure=self.fails_at_samples)
+            self.tries.append(now_s)
+        if now_s < self.busy_until_s:
+            self.early.append(now_s)
+        if now_s >= self.ends_s or (self.fails_at_samples and len(body) == 1):
+            return Sent()
+        if now_s < self.away_until_s:
+            return RetryAfter("cannot reach it")
+        self.busy_until_s = now_s + (self.asks_for_s or 0.0)
+        is_failure = self.fails_at_samples or self.asks_for_s is not None
+        return RetryAfter("500", seconds=self.asks_for_s, is_failure=is_failure)
 
     def late_window(self, timeout_s: float) -> None:
         return None
@@ -402,6 +414,27 @@ def test_the_first_success_comes_within_5_s_of_the_receiver_s_return(tally, leng
     gaps = [later - earlier for earlier, later in itertools.pairwise(outage.tries)]
     assert gaps[0] == pytest.approx(0.1)
     assert max(gaps) < 30.001
+
+
+@pytest.mark.parametrize("asks_for_s", [0.0, 1.0, 4.0])
+@pytest.mark.parametrize("length_s", [30, 70, 100, 600])
+def test_so_it_does_at_one_that_asks_to_be_left_alone_for_seconds(tally, length_s, asks_for_s):
+    clock = Clock()
+    outage = Outage(clock, length_s, asks_for_s=asks_for_s)
+    played(clock, outage, tally)
+    assert length_s <= outage.tries[-1] <= length_s + 5
+    assert len(outage.tries) < 12 + length_s / 15, "it is asked with empty requests"
+    assert outage.early == []
+
+
+def test_what_an_empty_request_is_told_holds_as_well(tally):
+    """It was away, and the first thing that it says is to leave it alone."""
+    clock = Clock()
+    outage = Outage(clock, 400, asks_for_s=60.0)
+    outage.away_until_s = 40
+    played(clock, outage, tally)
+    assert outage.early == []
+    assert outage.tries[-1] < 461
 
 
 def test_a_host_that_answers_nothing_is_tried_anew_soon(tally):
