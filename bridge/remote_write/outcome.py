@@ -9,6 +9,14 @@ LONGEST_RETRY_AFTER_S = 3600.0
 
 _SHOWN = 300
 
+_REPEATS = (
+    "out of order sample",
+    "duplicate sample",
+    "err-mimir-sample-out-of-order",
+    "err-mimir-sample-duplicate-timestamp",
+)
+"""How Prometheus and its kin, and Mimir, say that they have a sample already, or a later one of its series."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -106,7 +114,8 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now_s: float) ->
     >>> judge(503, {"retry-after": "7"}, b"", 0.0)
     RetryAfter(reason='503', seconds=7.0, is_open=False, is_failure=True)
     """
-    text = " ".join(body.decode("utf-8", "replace").split())[:_SHOWN]
+    whole = " ".join(body.decode("utf-8", "replace").split())
+    text = whole[:_SHOWN]
     said = f"{status}: {text}" if text else str(status)
     if 200 <= status < 300:
         return Sent()
@@ -120,7 +129,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now_s: float) ->
         return RetryAfter(said, seconds, is_open=status not in {429, 503}, is_failure=status != 429)
     if status == 413:
         return TooLarge(said)
-    return Refused(said, is_repeat="out of order sample" in text or "duplicate sample" in text)
+    return Refused(said, is_repeat=any(one in whole for one in _REPEATS))
 
 
 def retry_after(text: str, now_s: float) -> float | None:

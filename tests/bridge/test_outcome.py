@@ -59,5 +59,31 @@ def test_retry_after_is_seconds_or_a_date(text, seconds):
     assert retry_after(text, NOW_S) == seconds
 
 
+@pytest.mark.parametrize(
+    ("text", "is_repeat"),
+    [
+        ("out of order sample", True),
+        ("duplicate sample for timestamp", True),
+        (
+            "failed pushing to ingester mimir-0: user=anonymous: the sample has been rejected because another sample"
+            " with a more recent timestamp has already been ingested and out-of-order samples are not allowed"
+            " (err-mimir-sample-out-of-order). The affected sample has timestamp 2025-10-27T09:01:20.626Z",
+            True,
+        ),
+        (
+            f"failed pushing to ingester {'mimir-' * 30}: the sample has been rejected because another sample with the"
+            " same timestamp, but a different value, has already been ingested (err-mimir-sample-duplicate-timestamp)",
+            True,
+        ),
+        ("the sample has been rejected because its timestamp is too old (err-mimir-sample-timestamp-too-old)", False),
+        ("out of bounds", False),
+    ],
+)  # fmt: skip
+def test_already_there_is_told_from_what_the_receiver_says(text, is_repeat):
+    outcome = judge(400, {}, text.encode(), NOW_S)
+    assert isinstance(outcome, Refused)
+    assert outcome.is_repeat is is_repeat
+
+
 def test_a_long_text_is_cut():
     assert len(judge(400, {}, b"x" * 10_000, NOW_S).reason) < 400
