@@ -263,7 +263,9 @@ class Database:
         try:
             self._set_aside(error)
         except OSError as trouble:
-            raise StoreError(f"{self._path}: damaged ({error}), but kept in its place: {trouble}") from trouble
+            raise StoreError(
+                f"{self._path}: damaged ({error}), but kept in its place: {trouble}"
+            ) from trouble
         self._reopen()
 
     def _set_aside(self, error: Exception) -> None:
