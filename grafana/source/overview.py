@@ -15,8 +15,9 @@ from grafana.source.panels import (
     Query,
     lines,
     number,
+    points,
 )
-from grafana.source.queries import COP, energy, heat_pump, meter, sensor, today
+from grafana.source.queries import COP, energy, heat_pump, latest, meter, sensor, today
 
 STATE = (
     f"max({heat_pump('compressor_running')}) + (max({heat_pump('defrost_active')}) == 1 or vector(0)) * 2"
@@ -53,8 +54,8 @@ def overview() -> dict[str, Any]:
             steps=COP_STEPS,
         ),
         number(
-            "Indoors", "The sensor that is chosen above.", (16, 0, 4, 5),
-            Query(sensor("temperature_celsius", "indoor"), "Indoors"), unit="celsius", decimals=1,
+            "Indoors", "The last value of the sensor that is chosen above, at most 3 hours old.", (16, 0, 4, 5),
+            Query(latest(sensor("temperature_celsius", "indoor")), "Indoors"), unit="celsius", decimals=1,
             steps=((None, "green"), (0, "dark-blue"), (20, "dark-yellow"), (22, "dark-orange"), (24, "dark-red")),
             filled=True,
         ),
@@ -74,8 +75,8 @@ def overview() -> dict[str, Any]:
             [
                 Query(heat_pump("flow_temperature_celsius"), "Flow"),
                 Query(heat_pump("return_temperature_celsius"), "Return"),
-                Query(sensor("temperature_celsius", "indoor"), "Indoors"),
-                Query(sensor("temperature_celsius", "outdoor"), "Outdoors"),
+                points(sensor("temperature_celsius", "indoor"), "Indoors"),
+                points(sensor("temperature_celsius", "outdoor"), "Outdoors"),
             ],
             unit="celsius", axis="temperature", decimals=1,
             colors={"Flow": VERMILION, "Return": BLUE, "Indoors": WHITE, "Outdoors": SKY},

@@ -45,6 +45,13 @@ ROOMS: Mapping[str, str] = {"temp_outdoor": SKY, "temp_indoor": WHITE, "temp_buf
 """The sensors that most houses have, by their usual names; others get what comes next."""
 
 
+REFS = "ABCDEFGHIJ"
+"""What a panel's queries are called, in their order."""
+
+POINT = 4
+"""Pixels: on a line of 2 hardly seen where values are dense, and well where they stand alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """One query of a panel.
@@ -52,10 +59,14 @@ class Query:
     Attributes:
         expr: PromQL.
         legend: What its series are called; `{{label}}` stands for a label.
+        every: The shortest step, such as `5m`.
+        joined_h: Hours. In lines, for what may speak seldom: each value is a point, joined to the next one over so long.
     """
 
     expr: str
     legend: str
+    every: str = ""
+    joined_h: float | None = None
 
 
 def _steps(steps: Steps) -> dashboard.ThresholdsConfig:
@@ -90,13 +101,13 @@ def _legend(shown: bool) -> common.VizLegendOptions:  # noqa: FBT001  # its only
 
 
 def _targets(panel: Any, queries: Iterable[Query], *, instant: bool, interval: str = "") -> Any:
-    for ref, query in zip("ABCDEFGHIJ", queries, strict=False):
+    for ref, query in zip(REFS, queries, strict=False):
         target = (
             prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(ref).datasource(SOURCE)
         )
         target = target.instant() if instant else target.range()
-        if interval:
-            target = target.interval(interval)
+        if step := interval or query.every:
+            target = target.interval(step)
         panel = panel.with_target(target)
     return panel.datasource(SOURCE)
 
@@ -182,6 +193,7 @@ def lines(
         .line_width(2)
         .fill_opacity(fill)
         .show_points(look.VisibilityMode.NEVER)
+        .point_size(POINT)
         .line_interpolation(look.LineInterpolation.STEP_AFTER if stepped else look.LineInterpolation.LINEAR)
         # A gap is a gap: three missed polls of a slow meter.
         .span_nulls(180000.0)
@@ -196,6 +208,9 @@ def lines(
         panel = panel.thresholds(_steps(steps)).thresholds_style(
             common.GraphThresholdsStyleConfig().mode(look.GraphThresholdsStyleMode.DASHED)
         )
+    for ref, query in zip(REFS, queries, strict=False):
+        if query.joined_h:
+            panel = panel.override_by_query(ref, _seldom(query.joined_h))
     for name, color in (colors or {}).items():
         panel = panel.override_by_name(name, [_fixed(color)])
     for name, (other, label) in (right or {}).items():
@@ -209,6 +224,21 @@ def lines(
             ],
         )
     return panel
+
+
+def points(series: str, legend: str, *, every: str = "5m", joined_h: float = 3) -> Query:
+    """What may speak seldom, as a sensor on a battery does: the mean of a step in which something came.
+
+    A step in which nothing came has nothing: no value is repeated as if it were measured again.
+    """
+    return Query(f"avg_over_time({series}[$__interval])", legend, every, joined_h)
+
+
+def _seldom(joined_h: float) -> list[model.DynamicConfigValue]:
+    return [
+        model.DynamicConfigValue(id_val="custom.spanNulls", value=joined_h * 3_600_000),
+        model.DynamicConfigValue(id_val="custom.showPoints", value="always"),
+    ]
 
 
 def _fixed(color: str) -> model.DynamicConfigValue:

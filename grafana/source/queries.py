@@ -28,6 +28,11 @@ def sensor(field: str, variable: str) -> str:
     return f'sensor_{field}{{sensor_name="${variable}"}}'
 
 
+def latest(series: str, within: str = "3h") -> str:
+    """The last value of what may speak seldom: a battery sensor wakes every hour or two. Older than that it is none."""
+    return f"last_over_time({series}[{within}])"
+
+
 THERMAL_KW = f"{heat_pump('flow_rate_lpm')} / 60 * {heat_pump('temperature_delta_celsius')} * 4.186"
 """What the water carries, in kW: litres a second times kelvin times 4.186 kJ. Negative while it defrosts."""
 

@@ -5,7 +5,7 @@ import re
 import urllib.parse
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bridge.sample import Sample, Series
 from grafana.source.panels import PHASES
 from grafana.source.queries import hourly, today
 from readings.reading import Kind
@@ -30,11 +31,21 @@ PANELS = [
     for panel in board["panels"]
     for target in panel["targets"]
 ]
+MEASURED = [
+    one
+    for one in PANELS
+    if one.values[0]["type"] == "timeseries"
+    and re.search(r"\b(?:sensor|thermostat)_\w+_(?:celsius|percent|dbm)\b", one.values[1]["expr"])
+]
+"""Lines of what a sensor or a thermostat says."""
+
 CHOSEN = {
     "meter": "heating", "heatpump": "heatpump", "indoor": "temp_indoor", "outdoor": "temp_outdoor",
     "buffer": "temp_buffer", "price": "0.30", "began": "0",
 }  # fmt: skip
 HOME = ZoneInfo("Europe/Berlin")
+STEPS_S = {None: 60, "5m": 300, "15m": 900, "1h": 3600}
+SELDOM = ("sensor_", "thermostat_")
 COUNT = 'meter_energy_total_kwh{device="heating"}'
 TAKEN = ("energy_total_kwh", "energy_total_raw_kwh", "energy_L1_kwh", "energy_L2_kwh", "energy_L3_kwh")
 ONLY_IMPORT = (("energy_import_total_kwh",), TAKEN)
@@ -45,25 +56,36 @@ ONLY_IMPORT = (("energy_import_total_kwh",), TAKEN)
 def week(tmp_path_factory) -> Iterator[tuple[Server, float]]:
     """A week in January, every two minutes, which ends while the compressor runs; and its end."""
     server = start_prometheus(tmp_path_factory.mktemp("week"))
-    yield server, fill(server, History(start_s=1768449600, end_s=1768449600 + 7 * 86_400, step_s=120))
+    house = History(start_s=1768449600, end_s=1768449600 + 7 * 86_400, step_s=120)
+    yield server, fill(server, house.samples())
     server.stop()
 
 
 @pytest.fixture(scope="module")
 def sparse(tmp_path_factory) -> Iterator[tuple[Server, float]]:
-    """Two days of a house whose meter counts only what it takes; and their end."""
+    """Two days of a house whose meter counts only what it takes, and whose sensors speak every hour; and their end."""
     server = start_prometheus(tmp_path_factory.mktemp("sparse"))
     house = History(start_s=1768449600, end_s=1768449600 + 2 * 86_400, step_s=120, meter_fields=ONLY_IMPORT)
-    yield server, fill(server, house)
+    yield server, fill(server, hourly_sensors(house.samples()))
     server.stop()
 
 
-def fill(server: Server, house: History) -> float:
+def hourly_sensors(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """Of each series of a sensor, and of the thermostat, the first sample of an hour."""
+    hours: dict[Series, int] = {}
+    for sample in samples:
+        hour = sample.timestamp_ms // 3_600_000
+        if not sample.series.name.startswith(SELDOM) or hours.get(sample.series) != hour:
+            hours[sample.series] = hour
+            yield sample
+
+
+def fill(server: Server, made: Iterable[Sample]) -> float:
     """Store it up to where the compressor has run for a while; gives that time."""
     running = 0.0
     for_so_long = 0
     samples = []
-    for sample in house.samples():
+    for sample in made:
         samples.append(sample)
         if sample.series.name == "heatpump_compressor_running":
             for_so_long = for_so_long + 1 if sample.value else 0
@@ -74,9 +96,10 @@ def fill(server: Server, house: History) -> float:
     return running
 
 
-def chosen(expression: str, range_s: int) -> str:
+def chosen(expression: str, range_s: int, step: str = "1m") -> str:
     """The expression as Grafana sends it."""
-    for name, value in {"__range": f"{range_s}s", "__rate_interval": "120s", **CHOSEN}.items():
+    own = {"__range": f"{range_s}s", "__rate_interval": "120s", "__interval": step}
+    for name, value in {**own, **CHOSEN}.items():
         expression = re.sub(rf"\$\{{?{name}\b\}}?", value, expression)
     assert "$" not in expression
     return expression
@@ -99,14 +122,35 @@ def test_no_panel_is_empty(
     panel: dict[str, Any], target: dict[str, Any], house: str, request: pytest.FixtureRequest
 ):
     server, end_s = request.getfixturevalue(house)
-    expression = chosen(target["expr"], 6 * 3600)
+    expression = chosen(target["expr"], 6 * 3600, target.get("interval", "1m"))
     if target.get("instant"):
         found = query(server.port, expression, at_s=end_s)
     else:
-        step_s = 3600 if target.get("interval") else 60
+        step_s = STEPS_S[target.get("interval")]
         found = between(server.port, expression, end_s // 3600 * 3600 - 6 * 3600, end_s, step_s)
     is_empty = panel["title"] == "Energy by day" and target["legendFormat"] in NOT_BOTH[house]
     assert bool(found) is not is_empty, expression
+
+
+@pytest.mark.prometheus
+@pytest.mark.parametrize(("panel", "target"), MEASURED)
+def test_what_speaks_every_hour_is_a_point_an_hour(
+    panel: dict[str, Any], target: dict[str, Any], sparse: tuple[Server, float]
+):
+    """No value stands there again as if it were measured again, and the line joins it to the next one."""
+    server, end_s = sparse
+    step = target["interval"]
+    start_s = end_s // 3600 * 3600 - 6 * 3600 + 3599
+    expression = chosen(target["expr"], 6 * 3600, step)
+    for series in between(server.port, expression, start_s, start_s + 5 * 3600, STEPS_S[step]):
+        assert len(series["values"]) == 5
+    looks = [
+        {one["id"]: one["value"] for one in override["properties"]}
+        for override in panel["fieldConfig"]["overrides"]
+        if override["matcher"] == {"id": "byFrameRefID", "options": target["refId"]}
+    ]
+    assert looks[0]["custom.showPoints"] == "always"
+    assert looks[0]["custom.spanNulls"] >= 3 * 3_600_000
 
 
 @pytest.mark.prometheus
