@@ -170,7 +170,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Sql]:
-        """All or nothing of what is done within; one at a time.
+        """All or nothing of what is done within; one at a time. Who finds nonsense within raises DamagedError.
 
         Raises:
             StoreError: The disk refused it, and nothing happened. Where the
@@ -191,7 +191,7 @@ class Database:
                 except sqlite3.Error:
                     _roll_back(sql)
                     raise
-            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError, DamagedError) as error:
                 if is_damage(error):
                     self._begin_anew(error)
                 raise StoreError(f"{self._path}: {error}") from error

@@ -28,10 +28,11 @@ from bridge.database import Database, Sql
 from bridge.quarantine import Quarantine, put
 from bridge.range_tables import read_ranges, write_ranges
 from bridge.ranges import Range, Ranges, minus, single, union
-from bridge.rows import Rows, row_before, runs_from, runs_to
+from bridge.rows import Rows, device_from, info_from, numbers_from, row_before, runs_from, runs_to
 from bridge.waiting import Waiting
-from readings.payload import CONTRACT, Info, decode_info
-from readings.reading import DeviceKey, Kind
+from readings.database_file import DamagedError
+from readings.payload import CONTRACT, Info
+from readings.reading import DeviceKey
 
 PARKED_MS = 86_400_000
 """What lies ahead of the clock for longer goes to quarantine: no clock is wrong for a day."""
@@ -214,11 +215,11 @@ class Outbox:
         """
         with self._database.transaction() as sql:
             rows = sql.execute(
-                "SELECT max(stream.id), payload FROM stream JOIN info ON info.id = stream.info"
+                "SELECT max(stream.id), payload, contract FROM stream JOIN info ON info.id = stream.info"
                 " WHERE contract <= ? GROUP BY device",
                 (CONTRACT,),
             ).fetchall()
-        return tuple(decode_info(payload) for _, payload in rows)
+            return tuple(info_from(payload, contract) for _, payload, contract in rows)
 
     def _catch_up_with_file(self, sql: Sql) -> None:
         """See whether the file is from before a start of this host, and forget what was known of another file."""
@@ -236,7 +237,7 @@ class Outbox:
         devices = sql.execute(
             "SELECT kind, name, newest_ms FROM device WHERE newest_ms IS NOT NULL"
         ).fetchall()
-        newest = {DeviceKey(Kind(kind), name): time for kind, name, time in devices}
+        newest = {device_from(kind, name): time for kind, name, time in devices}
         chosen = cut(heapq.merge(*waiting, key=lambda row: row.time_ms), newest, now_ms, limit)
         for one in chosen.parked:
             self._parked[one.stream] = union(self._parked.get(one.stream, ()), single([one.seq]))
@@ -301,7 +302,10 @@ def _pieces_to(pieces: Sequence[Piece]) -> str:
 
 def _pieces_from(text: str, samples: int | None = None) -> tuple[Piece, ...]:
     """The pieces that were written down, as far as there are so many samples."""
-    pieces = (Piece(begin, end, bool(mark)) for begin, end, *mark in json.loads(text))
+    try:
+        pieces = tuple(Piece(begin, end, bool(mark)) for begin, end, *mark in numbers_from(text))
+    except ValueError as error:
+        raise DamagedError(f"pieces of a batch: {error}") from error
     if samples is None:
-        return tuple(pieces)
+        return pieces
     return tuple(replace(one, end=min(one.end, samples)) for one in pieces if one.begin < samples)

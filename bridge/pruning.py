@@ -11,10 +11,10 @@ from bridge.outbox import notice_reboot
 from bridge.range_tables import read_ranges, write_ranges
 from bridge.ranges import Range, Ranges, minus, single, union
 from bridge.room import bytes_free, has_room
-from bridge.rows import row_before, runs_from, runs_to
+from bridge.rows import device_from, row_before, runs_from, runs_to
 from bridge.waiting import STORED
 from readings.database_file import used_bytes
-from readings.reading import DeviceKey, Kind
+from readings.reading import DeviceKey
 
 SENT_ROWS_STAY_S = 600.0
 """A receiver that does not wait for its disk has written everything by then."""
@@ -207,7 +207,7 @@ class _Work:
         self.left -= len(gone)
         for device, _, _ in set(gone):
             kind, _, name = device.partition("/")
-            self.dropped[DeviceKey(Kind(kind), name), "quarantine"] += 1
+            self.dropped[device_from(kind, name), "quarantine"] += 1
 
     def _remove_batch(self, number: int, runs: tuple[Run, ...], *, is_forced: bool = False) -> bool:
         """Remove a settled batch, or as much of it as may be; False where something that waits is judged against it."""
@@ -265,11 +265,11 @@ class _Work:
         return [seq for seq, _ in rows[:young]]
 
     def _drop(self, stream: int, seqs: list[int], reason: str) -> None:
-        kind, name = self._sql.execute(
+        device = self._sql.execute(
             "SELECT kind, device.name FROM stream JOIN device ON device.id = stream.device WHERE stream.id = ?",
             (stream,),
         ).fetchone()
-        self.dropped[DeviceKey(Kind(kind), name), reason] += len(seqs)
+        self.dropped[device_from(*device), reason] += len(seqs)
         gone = single(seqs)
         done = read_ranges(self._sql, "done", stream)
         write_ranges(self._sql, "done", stream, done, union(done, gone))

@@ -16,10 +16,11 @@ from bridge.group import Group
 from bridge.range_tables import read_ranges
 from bridge.ranges import Range, Ranges, count, minus
 from bridge.room import bytes_free, has_room
+from bridge.rows import device_from
 from bridge.status import DeviceBacklog
 from bridge.waiting import STORED
 from readings.payload import CONTRACT
-from readings.reading import DeviceKey, Kind
+from readings.reading import DeviceKey
 
 _WITH_STATES = f"""
 {STORED}
@@ -107,7 +108,10 @@ class Store:
         """What of each device is not with the receiver."""
         waiting, unreadable, oldest_ms = Counter[int](), Counter[int](), dict[int, int]()
         with self._database.transaction() as sql:
-            devices = sql.execute("SELECT id, kind, name FROM device").fetchall()
+            devices = [
+                (number, device_from(kind, name))
+                for number, kind, name in sql.execute("SELECT id, kind, name FROM device").fetchall()
+            ]
             missing, not_had, parked, quarantined = (
                 dict(sql.execute(query).fetchall()) for query in (_MISSING, _NOT_HAD, _PARKED, _QUARANTINED)
             )
@@ -120,8 +124,7 @@ class Store:
                 if time_ms is not None:
                     oldest_ms[device] = min(time_ms, oldest_ms.get(device, time_ms))
         found: dict[DeviceKey, DeviceBacklog] = {}
-        for number, kind, name in devices:
-            device_key = DeviceKey(Kind(kind), name)
+        for number, device_key in devices:
             found[device_key] = DeviceBacklog(
                 waiting=waiting[number],
                 missing=round(missing.get(number, 0)),
@@ -142,7 +145,7 @@ class Store:
                 " JOIN stream ON stream.id = wanted.stream JOIN device ON device.id = stream.device"
                 " WHERE place IS NOT NULL ORDER BY device.id, place, wanted.first"
             ):
-                streams = found.setdefault(DeviceKey(Kind(kind), name), {})
+                streams = found.setdefault(device_from(kind, name), {})
                 streams.setdefault(stream, []).append((first, last))
         return {
             device: tuple((stream, tuple(ranges)) for stream, ranges in streams.items())
@@ -153,7 +156,7 @@ class Store:
         """The devices of which states came of a stream that no list has named yet."""
         with self._database.transaction() as sql:
             return [
-                DeviceKey(Kind(kind), name)
+                device_from(kind, name)
                 for kind, name in sql.execute(
                     "SELECT DISTINCT kind, device.name FROM stream JOIN device ON device.id = stream.device"
                     " WHERE place IS NULL AND stream.id IN (SELECT stream FROM had)"

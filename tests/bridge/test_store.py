@@ -463,6 +463,35 @@ class TestPruning:
             assert sql.execute("SELECT count(*) FROM had").fetchone() == (3,)
 
 
+NONSENSE = {
+    "info": "UPDATE info SET payload = CAST(replace(payload, 'contract', 'cnntract') AS BLOB)",
+    "contract": """UPDATE info SET payload = CAST(replace(payload, '"contract":1', '"contract":3') AS BLOB)""",
+    "no info": "UPDATE state SET info = 999",
+    "state": "UPDATE state SET payload = CAST(replace(payload, ':', ';') AS BLOB) WHERE seq = 2",
+    "time": "UPDATE state SET payload = CAST(replace(payload, '2026-11', '2026-91') AS BLOB) WHERE seq = 2",
+    "state before": "UPDATE device SET before_payload = x'7a7d'",
+    "runs": "UPDATE batch SET runs = '[[1,2,3'",
+    "short runs": "UPDATE batch SET runs = '[[1,2]]'",
+    "runs of no stream": "UPDATE batch SET runs = '[[9,2,3]]'",
+    "pieces": "UPDATE batch SET pieces = '[[0,2}'",
+    "short pieces": "UPDATE batch SET pieces = '[[0]]'",
+    "kind": "UPDATE device SET kind = 'metes'",
+    "name": "UPDATE device SET name = 'W P'",
+}
+"""Statements that do what a card does that forgets a bit."""
+
+
+def look_at_everything(database: Database) -> None:
+    """What the bridge's threads read."""
+    outbox, store = Outbox(database, boot="boot 1"), Store(database)
+    outbox.begin(NOON_MS + DAY_MS, 1000.0)
+    outbox.announced()
+    store.backlog()
+    store.wanted()
+    store.unlisted()
+    Pruning(database, Limits(6 * DAY_MS, 10**9), boot="boot 1").run(now_ms=NOON_MS, now_s=1000.0)
+
+
 def break_file(database: Database) -> None:
     error = sqlite3.DatabaseError("database disk image is malformed")
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
@@ -574,6 +603,38 @@ class TestFile:
             sql.execute("SELECT name FROM device").fetchall()
         assert path.with_name("store.sqlite.damaged-1").exists()
         assert store.commit(ready(2), NOON_MS).stored == {METER: 2}
+
+    @pytest.mark.parametrize("damage", NONSENSE.values(), ids=NONSENSE.keys())
+    def test_what_cannot_have_been_written_is_damage_too(self, path, database, store, outbox, damage):
+        """One bit in a text of our own: nothing of SQLite's is wrong."""
+        store.commit(ready(1), NOON_MS)
+        send_all(outbox)
+        Pruning(database, Limits(6 * DAY_MS, 10**9), boot="boot 1").run(
+            now_ms=NOON_MS, now_s=SENT_ROWS_STAY_S + 1
+        )
+        store.commit(ready(3), NOON_MS)
+        outbox.begin(NOON_MS + DAY_MS, 1000.0)
+        with database.transaction() as sql:
+            sql.execute(damage)
+        with pytest.raises(StoreError):
+            look_at_everything(database)
+        assert path.with_name("store.sqlite.damaged-1").exists()
+        look_at_everything(database)
+        assert store.commit(ready(3), NOON_MS).stored == {METER: 3}
+        assert sent_seconds(outbox) == [1, 2, 3]
+
+    def test_what_a_later_contract_wrote_is_no_damage(self, path, database, store, outbox):
+        store.commit([info(contract=2), refused(1), journal(("a", 1, 1))], NOON_MS)
+        store.commit([info("b"), state(1, "b"), journal(("a", 1, 1), ("b", 1, 1))], NOON_MS)
+        look_at_everything(database)
+        assert sent_seconds(outbox) == [1]
+        with database.transaction() as sql:
+            # As the release that knows that contract leaves it.
+            sql.execute("UPDATE device SET before_stream = 1, before_seq = 1, before_payload = x'7b7d'")
+            sql.execute("DELETE FROM state WHERE stream = 1")
+        store.commit([state(2, "b")], NOON_MS)
+        assert sent_seconds(Outbox(database, boot="boot 1")) == [2]
+        assert not path.with_name("store.sqlite.damaged-1").exists()
 
     def test_a_later_release_s_file_is_refused_and_left_alone(self, path, database):
         with database.transaction() as sql:
