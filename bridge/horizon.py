@@ -50,7 +50,8 @@ class Horizon:
         if newest_ms is None:
             # Some other program says so; without a window it may mean anything.
             return oldest_taken_ms(window, now_ms) if window else None
-        return oldest_taken_ms(window, newest_ms)
+        # What somebody wrote far ahead makes it refuse all others; that does not make them old.
+        return oldest_taken_ms(window, min(newest_ms, now_ms))
 
     def takes_late(self) -> bool:
         """Whether a sample may come after later ones of its series, as far as anybody knows."""

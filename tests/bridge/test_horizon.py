@@ -38,6 +38,8 @@ class Prometheus:
         ("2w", 0, -30, None),
         ("", 0, -30, -1),
         ("", -30, -30, -31),  # nobody wrote into it meanwhile: it takes all of it
+        ("2h", 5, -30, -2),  # somebody's clock is wrong: that makes nothing old
+        ("", 500, -30, -1),
         ("2h", None, -30, -2),
         ("", None, -30, None),
         (None, 0, -30, None),
