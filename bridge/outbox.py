@@ -65,6 +65,8 @@ class Outbox:
         self.quarantine = Quarantine(database.transaction)
         self._parked: dict[int, Ranges] = {}
         self._waiting = Waiting(self._rows)
+        # The batch that was made the next one and is not under way yet.
+        self._recalled: int | None = None
         # All batches before it are settled: a long catch-up leaves thousands, too many to look at each time.
         self._oldest_open = 0
 
@@ -93,9 +95,11 @@ class Outbox:
                 if not is_aside:
                     rows = tuple(row for run in runs_from(runs) for row in self._rows.of(sql, run))
                     left = _pieces_from(pieces, sum(len(row.samples) for row in rows))
-                    # Whoever began it may have sent the first, and died.
-                    marked = tuple(replace(one, may_be_there=True) for one in left[:1])
-                    return Batch(number, rows, (*marked, *left[1:]), generation=self._generation)
+                    if number != self._recalled:
+                        # Whoever began it may have sent the first, and died.
+                        left = (*(replace(one, may_be_there=True) for one in left[:1]), *left[1:])
+                    self._recalled = None
+                    return Batch(number, rows, left, generation=self._generation)
                 hold(held, runs_from(runs))
             waiting = self._waiting.read(sql, held, now_s, last)
             batch = self._next(sql, waiting, now_ms, limit)
@@ -137,10 +141,11 @@ class Outbox:
             StoreError: It cannot be written down; nothing has changed.
         """
         with self._database.transaction() as sql:
-            sql.execute(
+            recalled = sql.execute(
                 "UPDATE batch SET aside = 0 WHERE id = (SELECT min(id) FROM batch WHERE aside)"
-                " AND NOT EXISTS (SELECT 1 FROM batch WHERE settled_s IS NULL AND NOT aside)"
-            )
+                " AND NOT EXISTS (SELECT 1 FROM batch WHERE settled_s IS NULL AND NOT aside) RETURNING id"
+            ).fetchall()
+            self._recalled = recalled[0][0] if recalled else None
             (unsettled,) = sql.execute("SELECT count(*) FROM batch WHERE settled_s IS NULL").fetchone()
         return bool(unsettled)
 
@@ -232,6 +237,7 @@ class Outbox:
         self._waiting = Waiting(self._rows)
         self._parked.clear()
         self._oldest_open = 0
+        self._recalled = None
 
     def _next(self, sql: Sql, waiting: Sequence[Iterator[Row]], now_ms: int, limit: int) -> Batch | None:
         devices = sql.execute(

@@ -99,6 +99,7 @@ class Poster:
         body: bytes,
         *,
         may_be_there: bool,
+        has_witness: bool = True,
         patience_s: float | None = None,
         is_due: Callable[[], bool] = lambda: True,
     ) -> Sent | Refused | TooLarge | Poison | None:
@@ -107,6 +108,7 @@ class Poster:
         Args:
             body: The request.
             may_be_there: An earlier try of the request, or of one that held all of it, may have been taken.
+            has_witness: The receiver took samples a short time ago.
             patience_s: For so long it may fail while empty ones pass; where it is not said, `PATIENCE_S`.
             is_due: Whether to try again; asked as long as no try of it may have been taken.
 
@@ -120,9 +122,14 @@ class Poster:
         while not self._leave_alone() and (is_first or may_be_there or is_due()):
             is_first = False
             outcome = self._heed(self._receiver.post(body, REQUEST_TIMEOUT_S))
-            if isinstance(outcome, Refused) and outcome.is_repeat and may_be_there:
-                self._account.count_request("already_there")
-                return replace(outcome, is_open=True)
+            if isinstance(outcome, Refused):
+                if outcome.is_repeat and may_be_there:
+                    self._account.count_request("already_there")
+                    return replace(outcome, is_open=True)
+                # Another port, or a proxy in between: what it says is of no request in particular.
+                if not has_witness and self._ask() == outcome:
+                    reason = f"{outcome.reason} (it says so to an empty request too: is the address right?)"
+                    outcome = self._heed(Misconfigured(reason))
             self._account.note(outcome)
             match outcome:
                 case Sent() | Refused():
@@ -178,13 +185,11 @@ class Poster:
 
     def _is_back(self) -> bool:
         """Whether it takes empty requests, and did not before."""
-        did_take, self._takes_empty = self._takes_empty, not self._leave_alone() and self._probe()
+        did_take, self._takes_empty = self._takes_empty, not self._leave_alone() and self._ask() == Sent()
         return self._takes_empty and not did_take
 
-    def _probe(self) -> bool:
+    def _ask(self) -> Outcome:
         outcome = self._receiver.post(EMPTY, PROBE_TIMEOUT_S)
         self._account.count_request("probe")
         # Its configuration is judged by requests that matter.
-        if isinstance(outcome, RetryAfter):
-            self._heed(outcome)
-        return isinstance(outcome, Sent)
+        return self._heed(outcome) if isinstance(outcome, RetryAfter) else outcome

@@ -14,7 +14,7 @@ from bridge.outbox import MOST_ASIDE, Outbox
 from bridge.poster import Poster, Wait
 from bridge.receiver import Receiver
 from bridge.remote_write.encode import Encoder
-from bridge.remote_write.outcome import Outcome, Poison, Refused, Sent, TooLarge
+from bridge.remote_write.outcome import Poison, Refused, Sent, TooLarge
 from bridge.resend import resend
 from bridge.sample import Sample
 from readings.health import Tally
@@ -44,7 +44,7 @@ LAST = 30
 """States of a device that go before those that wait: some minutes of it, for it may take two until it is its turn."""
 
 MOST_DOUBTS = 8
-"""Samples that fail without such a witness, before others are sent first to find one."""
+"""Samples that fail or are refused without such a witness, before others are sent first to find one."""
 
 
 class Sender:
@@ -159,10 +159,14 @@ class Sender:
         if not batch.pieces:
             self._outbox.settle_first(batch, self._monotonic())
         doubts = 0
+        # What was refused alone while nothing was taken, and when: it is to blame when others pass, and not sent again.
+        refused: dict[int, tuple[Refused | TooLarge, float]] = {}
         while batch.pieces and not self._stopping.is_set():
             piece = batch.pieces[0]
             samples = batch.samples[piece.begin : piece.end]
-            outcome = self._post(batch, samples, may_be_there=piece.may_be_there)
+            outcome = self._judge(*refused.pop(piece.begin, (None, 0.0))) or self._post(
+                batch, samples, may_be_there=piece.may_be_there
+            )
             # What becomes of it now inherits that nobody knows, unless the receiver refused it.
             is_open = isinstance(outcome, Poison | TooLarge | Refused) and outcome.is_open
             piece = replace(piece, may_be_there=is_open)
@@ -175,20 +179,33 @@ class Sender:
                     batch = self._outbox.arrange(batch, shorten((piece, *batch.pieces[1:]), self._limit))
                 case Refused() | Poison() if len(samples) > 1:
                     batch = self._outbox.arrange(batch, (*piece.halves(), *batch.pieces[1:]))
-                case Poison() if self._monotonic() - self._took_s > WITNESS_S:
+                case Refused() | TooLarge() | Poison() if not self._has_witness():
                     doubts += 1
-                    # The largest piece is the most likely to hold a sample that passes.
-                    rest = sorted(batch.pieces[1:], key=lambda one: -one.size)
+                    rest = batch.pieces[1:]
+                    if isinstance(outcome, Poison):
+                        # The largest piece is the most likely to hold a sample that passes.
+                        rest = tuple(sorted(rest, key=lambda one: -one.size))
+                    else:
+                        refused[piece.begin] = outcome, self._monotonic()
                     batch = self._outbox.arrange(batch, (*rest, piece))
                     if doubts >= min(MOST_DOUBTS, len(batch.pieces)):
                         if self._set_aside(batch):
                             return
+                        refused.clear()
                         self._poster.rest()
                 case Refused(reason) | TooLarge(reason) | Poison(reason):
                     batch = self._outbox.settle_first(batch, self._monotonic(), guilt=reason)
                     what = f"{samples[0].series.name} at {samples[0].timestamp_ms}"
                     self._account.not_taken(1, "refused", what, f"{reason}; it is in quarantine")
             batch = self._without_old(batch)
+
+    def _has_witness(self) -> bool:
+        """Whether the receiver took others a short time ago."""
+        return self._monotonic() - self._took_s <= WITNESS_S
+
+    def _judge(self, outcome: Refused | TooLarge | None, at_s: float) -> Refused | TooLarge | None:
+        """What was said of a sample at that time, if it is to blame by now."""
+        return outcome if self._has_witness() and self._monotonic() - at_s <= WITNESS_S else None
 
     def _post(
         self, batch: Batch, samples: Sequence[Sample], *, may_be_there: bool
@@ -197,6 +214,7 @@ class Sender:
         outcome = self._poster.post_until_known(
             self._encoder.encode(samples),
             may_be_there=may_be_there,
+            has_witness=self._has_witness(),
             patience_s=self._patience_s(batch, len(samples)),
             is_due=lambda: self._horizon.left_of(batch) == batch.pieces,
         )
@@ -239,7 +257,12 @@ class Sender:
             self._first_aside_s = now_s
         self._aside_s = now_s
         self._is_skipping = may_be_late and aside >= MOST_ASIDE
-        self._account.say("the receiver fails at the oldest readings (%s); others go first", self.last_answer)
+        if not may_be_late:
+            # In any other order it would refuse them for that when it is well again.
+            self._outbox.arrange(batch, sorted(batch.pieces, key=lambda one: one.begin))
+        self._account.say(
+            "the receiver does not take the oldest readings (%s); others go first", self.last_answer
+        )
         return True
 
     def _begin(self) -> Batch | None:
@@ -268,11 +291,14 @@ class Sender:
         # Few at a time: new readings go between.
         due = self._outbox.quarantine.due(RESENT_AT_ONCE)
         if due:
-            self._count_sent(resend(due, self._outbox.quarantine, self._try_once, self._wall_ms()))
-
-    def _try_once(self, samples: Sequence[Sample]) -> Outcome | None:
-        """Send samples of the quarantine once; where only they fail, that is a refusal."""
-        return self._poster.post_once(self._encoder.encode(samples))
+            self._count_sent(
+                resend(
+                    due,
+                    self._outbox.quarantine,
+                    lambda samples: self._poster.post_once(self._encoder.encode(samples)),
+                    self._wall_ms(),
+                )
+            )
 
     def _count_sent(self, samples: int) -> None:
         if samples:

@@ -7,7 +7,7 @@ import pytest
 from bridge.database import Database
 from bridge.outbox import MOST_ASIDE, Outbox
 from bridge.remote_write.outcome import Misconfigured, Outcome, Refused, RetryAfter, Sent, TooLarge
-from bridge.sender import ASIDE_EVERY_S, Sender
+from bridge.sender import ASIDE_EVERY_S, MOST_DOUBTS, Sender
 from bridge.store import Store
 from readings.health import BRIDGE_HEALTH, Tally
 from tests.bridge.receiver import samples_of
@@ -15,6 +15,8 @@ from tests.bridge.states import NOON_MS, ready, state
 
 ANSWER_S = 0.02
 FAILED = RetryAfter("500: too old sample", is_open=True, is_failure=True)
+REFUSED = Refused("400: out of bounds")
+FAILED_OR_REFUSED = pytest.mark.parametrize("answer", [FAILED, REFUSED], ids=["fails", "refuses"])
 
 
 class World:
@@ -26,6 +28,7 @@ class World:
         self.now_s = 0.0
         self.events: dict[float, Callable[[], None]] = {}
         self.guilty: Callable[[int], bool] = lambda _seconds: False
+        self.answer: Outcome = FAILED
         self.is_full = False
         self.kept: dict[int, float] = {}
         self.bodies: list[bytes] = []
@@ -67,7 +70,7 @@ class World:
         if times:
             self.bodies.append(body)
         if times and (self.is_full or any(self.guilty(one) for one in times)):
-            return FAILED
+            return self.answer
         for one in times:
             self.kept.setdefault(one, self.now_s)
         return Sent()
@@ -93,21 +96,95 @@ def world(tmp_path) -> Iterator[World]:
     database.close()
 
 
+@FAILED_OR_REFUSED
 @pytest.mark.parametrize("guilty", [[777], [1], [2000], [1, 2, 3, 4, 5], [3, 900, 901, 1999]])
-def test_the_guilty_are_found_and_newer_data_flows_within_5_minutes(world, guilty):
+def test_the_guilty_are_found_and_newer_data_flows_within_5_minutes(world, guilty, answer):
+    world.answer = answer
     world.guilty = lambda seconds: seconds in guilty
     world.store.commit(ready(2000), NOON_MS)
     world.events[10] = lambda: world.take(2001)
     world.run(400)
-    assert world.quarantined() == guilty
+    assert sorted(world.quarantined()) == guilty
     assert sorted(world.kept) == [seq for seq in range(1, 2002) if seq not in guilty]
     assert world.kept[2001] < 300
     assert world.tally.value("bridge_samples_refused_total", reason="refused") == len(guilty)
 
 
+@pytest.mark.parametrize("guilty", [[1], [1, 2], [3, 4, 1000], list(range(1, 21))])
+def test_who_is_refused_before_anything_passed_is_neither_sent_again_nor_in_the_way_of_others(world, guilty):
+    """And the others keep their order: a receiver without an out-of-order window takes no other one."""
+    world.answer, world.window = REFUSED, ""
+    world.started_ms = NOON_MS + 1_100_000
+    world.guilty = lambda seconds: seconds in guilty
+    world.store.commit(ready(1000), NOON_MS)
+    world.events[50] = lambda: world.take(1001)
+    world.run(40)
+    if len(guilty) < MOST_DOUBTS:
+        assert len(world.bodies) == len(set(world.bodies))
+        assert sorted(world.quarantined()) == guilty
+        assert list(world.kept) == [seq for seq in range(1, 1001) if seq not in guilty]
+    world.run(100)
+    assert sorted(world.quarantined()) == guilty
+    assert len(world.kept) == 1001 - len(guilty)
+
+
+def test_an_address_that_refuses_whatever_it_is_sent_is_a_fault_of_the_configuration(world, caplog):
+    """As a port that wants TLS: nothing is condemned, it is said once, and tried as seldom as a wrong password."""
+    taken, bodies = world.post, []
+
+    def wrong(body: bytes, timeout_s: float) -> Outcome:
+        world.pass_time(ANSWER_S)
+        bodies.append(body)
+        return Refused("400: Client sent an HTTP request to an HTTPS server.")
+
+    world.post = wrong
+    world.store.commit(ready(2000), NOON_MS)
+    for seq in range(2001, 2101):
+        world.events[9.5 * (seq - 2000)] = lambda seq=seq: world.take(seq)
+    world.run(1000)
+    assert len(set(bodies)) == 2, "the request as it was, and the empty one"
+    assert len(bodies) < 2 * 1000 / 30 + 4
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "receiver: 400: Client sent an HTTP request to an HTTPS server."
+        " (it says so to an empty request too: is the address right?)"
+    ]
+    assert world.quarantined() == []
+    world.post = taken
+    world.run(100)
+    assert sorted(world.kept) == list(range(1, 2101))
+    assert world.quarantined() == []
+
+
+@pytest.mark.parametrize("window", ["", "14d", None])
+def test_a_prometheus_that_was_brought_a_sample_of_the_future_gets_everything_when_that_has_come(
+    world, window
+):
+    """It refuses all others until then, and takes empty requests."""
+    world.window = window
+    world.answer, world.is_full = REFUSED, True
+    world.newest = lambda: world.started_ms + 7_200_000
+    world.started_ms = NOON_MS + 2_100_000
+    world.store.commit(ready(2000), NOON_MS)
+    for number in range(1, 50):
+        seq = 2000 + number
+        later = state(seq, time_ms=NOON_MS + 2_000_000 + 10_000 * number)
+        world.events[10.0 * number] = lambda later=later: world.store.commit([later], NOON_MS)
+
+    def come() -> None:
+        world.is_full = False
+
+    world.events[900] = come
+    world.run(1300)
+    assert world.quarantined() == []
+    assert len(world.kept) == 2049
+    assert len(world.bodies) < 3000
+
+
+@FAILED_OR_REFUSED
 @pytest.mark.parametrize("count", [1, 5, 2000])
-def test_where_all_of_a_batch_is_guilty_others_go_first_and_bear_witness(world, count):
+def test_where_all_of_a_batch_is_guilty_others_go_first_and_bear_witness(world, count, answer):
     """Nothing of it passes, so only what comes after can tell whether the receiver works at all."""
+    world.answer = answer
     world.guilty = lambda seconds: seconds <= count
     world.store.commit(ready(count), NOON_MS)
     for seq in range(count + 1, count + 21):
@@ -115,12 +192,13 @@ def test_where_all_of_a_batch_is_guilty_others_go_first_and_bear_witness(world, 
     world.run(1200)
     assert world.kept[count + 1] < 300
     assert sorted(world.kept) == list(range(count + 1, count + 21))
-    assert world.quarantined() == list(range(1, count + 1))
+    assert sorted(world.quarantined()) == list(range(1, count + 1))
 
 
-def test_a_receiver_whose_disk_is_full_takes_empty_requests_and_nothing_is_condemned(world):
+@FAILED_OR_REFUSED
+def test_a_receiver_whose_disk_is_full_takes_empty_requests_and_nothing_is_condemned(world, answer):
     """For hours every request with samples fails; all of them arrive when there is room again."""
-    world.is_full = True
+    world.answer, world.is_full = answer, True
     world.store.commit(ready(300), NOON_MS)
     for seq in range(301, 601):
         world.events[30.0 * (seq - 300)] = lambda seq=seq: world.take(seq)
@@ -345,16 +423,17 @@ def test_what_was_taken_and_then_split_is_no_guilt_where_it_is_there_already(wor
 
 def test_what_was_refused_and_split_is_guilty_where_it_is_late(world):
     """What is known to be refused is not there, whatever its halves are told."""
-    answers = iter([FAILED, Refused("400: out of bounds")])
+    answers = iter([FAILED, REFUSED])
 
     def strict(body: bytes, timeout_s: float) -> Outcome:
         world.pass_time(ANSWER_S)
-        if not samples_of(body):
+        if all(time > NOON_MS + 4000 for _, time in samples_of(body)):
             return Sent()
         return next(answers, Refused("400: out of order sample", is_repeat=True))
 
     world.post = strict
     world.store.commit(ready(4), NOON_MS)
+    world.events[10] = lambda: world.take(5)
     world.run(30)
     assert world.quarantined() == [1, 2, 3, 4]
 

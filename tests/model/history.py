@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from bridge.sender import WITNESS_S
 from readings.broker import Message
 from tests.model.poller_host import DEVICES
 from tests.model.receiver import Trouble
@@ -298,7 +299,9 @@ class History(RuleBasedStateMachine):
         for _ in range(12):
             world.round(60)
             world.poll(DEVICES[device], has_value=True)
-        if DEVICES[device] in world.poller.devices and not (world.receiver.poison or world.receiver.refused):
+        if DEVICES[device] in world.poller.devices and not (
+            world.receiver.poison or world.receiver.refused or world.receiver.has_refused_all
+        ):
             world.check_reached(DEVICES[device], newest)
         world.broker.passes_requests = True
 
@@ -405,6 +408,18 @@ class History(RuleBasedStateMachine):
                 is_refused=is_it and not is_poison,
                 is_poison=is_it and is_poison,
             )
+
+    @bridge_is_up
+    @rule(device=st.integers(0, 2), seconds=st.sampled_from([20, 100]))
+    def the_receiver_refuses_everything_for_a_while(self, device, seconds):
+        """After half a minute in which nobody sent it anything that could bear witness."""
+        self.world.now_s += WITNESS_S + 1
+        self.world.receiver.refuse_all_for(seconds)
+        for _ in range(2):
+            self.world.poll(DEVICES[device], has_value=True)
+        self.world.move(20)
+        self.world.bridge.work()
+        self.world.bridge.send(seconds)
 
     @bridge_is_up
     @rule(

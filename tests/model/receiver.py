@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 UNFLUSHED_S = 30.0
 """What a receiver took so shortly before a power cut may be gone with it."""
 
+SILENCE_S = 5.0
+"""A receiver that refuses everything takes some again only after such a silence, not amid an inquiry."""
+
 ANSWER_S = 0.01
 
 
@@ -63,6 +66,8 @@ class Receiver:
         self.refused: set[float] = set()
         self.poison: set[float] = set()
         self.clashing: set[float] = set()
+        self.refuses_until_s = self.asked_s = 0.0
+        self.has_refused_all = False
         self.series: dict[Series, dict[int, float]] = {}
         self.recent: list[tuple[float, Sequence[Sample]]] = []
         self.last: Request | None = None
@@ -135,8 +140,9 @@ class Receiver:
     def _judge(self, samples: Sequence[Sample]) -> Outcome:
         """Take them all, or none."""
         values = {one.value for one in samples}
-        if values & self.refused:
-            self.is_known = True
+        if values & self.refused or self._refuses_all():
+            # Others go first where nothing bears witness against it.
+            self.is_known = self.world.may_be_late = True
             return Refused("400: out of bounds")
         if values & self.poison:
             self.has_failed_at_samples = self.is_known = True
@@ -150,6 +156,16 @@ class Receiver:
             return Refused("400: duplicate sample for timestamp", is_repeat=True)
         self._take(samples)
         return Sent()
+
+    def refuse_all_for(self, seconds: float) -> None:
+        """As Prometheus does when somebody has brought it a sample of the future."""
+        self.refuses_until_s, self.has_refused_all = self.world.now_s + seconds, True
+
+    def _refuses_all(self) -> bool:
+        asked_s, self.asked_s = self.asked_s, self.world.now_s
+        if self.world.now_s >= self.refuses_until_s and self.world.now_s - asked_s > SILENCE_S:
+            self.refuses_until_s = 0.0
+        return self.refuses_until_s > 0
 
     def _look(self, body: bytes, samples: Sequence[Sample]) -> None:
         """Whether this request may come after the last one, and at all."""
@@ -186,7 +202,9 @@ class Receiver:
             if is_late and not is_repeat and not self.world.may_be_late:
                 raise BrokenPromiseError(f"{one} comes late for no reason")
             newest[one.series] = max(newest.get(one.series, 0), one.timestamp_ms)
-        is_disturbed = self.world.was_cut or self.has_failed_at_samples or self.refused
+        is_disturbed = (
+            self.world.was_cut or self.has_failed_at_samples or self.refused or self.has_refused_all
+        )
         if lanes == {True, False} and not is_disturbed:
             raise BrokenPromiseError("late samples share a request with others")
 

@@ -3,12 +3,13 @@
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from bridge import batch, database, gaps, group, outbox, poster, pruning, rows, subscribe
+from bridge import batch, database, gaps, group, outbox, poster, pruning, rows, sender, subscribe
 from bridge.arrival import Arrival, RefusedMessage, interpret
 from bridge.asking import Asked, Asking
 from bridge.catchup import Known, note_list, see
@@ -303,6 +304,10 @@ def blame_samples_that_are_there_already(patch: pytest.MonkeyPatch) -> None:
     hear(patch, lambda said: replace(said, is_repeat=False) if isinstance(said, Refused) else said)
 
 
+def blame_what_is_refused_though_nothing_else_is_taken(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sender, "WITNESS_S", inf)
+
+
 def come_back_at_once(patch: pytest.MonkeyPatch) -> None:
     hear(patch, lambda said: replace(said, seconds=None) if isinstance(said, RetryAfter) else said)
 
@@ -368,6 +373,10 @@ RULES: Mapping[Callable[[pytest.MonkeyPatch], None], Shown] = MappingProxyType(
         drop_what_is_refused_and_all_that_goes_with_it: Shown(
             "^lost: ",
             lambda it: it.the_receiver_will_not_take_one_of_them(device=0, place=0, is_poison=False),
+        ),
+        blame_what_is_refused_though_nothing_else_is_taken: Shown(
+            "^lost: .*quarantined=2",
+            lambda it: it.the_receiver_refuses_everything_for_a_while(device=0, seconds=20),
         ),
         acknowledge_on_any_connection: Shown(
             "acknowledged and is not in the store",
@@ -480,6 +489,7 @@ RULES: Mapping[Callable[[pytest.MonkeyPatch], None], Shown] = MappingProxyType(
             lambda it: (
                 it.the_receiver_takes_nothing_that_it_has(),
                 it.the_receiver_is_in_trouble(what=[Trouble.ANSWER_IS_LOST], device=0),
+                it.poll(device=1, times=1, has_value=True),
             ),
         ),
         come_back_at_once: Shown(
@@ -558,6 +568,7 @@ RULES: Mapping[Callable[[pytest.MonkeyPatch], None], Shown] = MappingProxyType(
                 it.the_receiver_fails_at_a_request_for_minutes(
                     device=0, first=Trouble.ANSWER_IS_LOST, times=10
                 ),
+                it.poll(device=1, times=1, has_value=True),
             ),
         ),
         place_streams_backwards: Shown(

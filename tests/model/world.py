@@ -128,7 +128,7 @@ class World:
         self.mend()
         for seconds, rounds in ((1, 5), (10, 80), (300, 30)):
             for _ in range(rounds):
-                if self.receiver.poison:
+                if self.receiver.poison or self.receiver.refused:
                     # Only what passes beside it tells a guilty sample from a receiver that is ill.
                     self.poll(DEVICES[0], has_value=True)
                 self.round(seconds)
