@@ -13,11 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from readings.settings import MqttSettings
 
 collect_ignore = ["homeassistant/probe"]
 """It runs inside of Home Assistant, whose modules are not here: looking for doctests would import it."""
+
+# How fast this machine is today proves nothing, and others share it.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 REFUSE_SKIPS = "HEATING_TESTS_REFUSE_SKIPS"
 """Set where everything is installed: a skipped test fails the run there."""

@@ -660,7 +660,7 @@ def killed(tmp_path_factory) -> Path:
     return folder / "copy"
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     part=st.sampled_from(["store.sqlite", "store.sqlite-wal"]),
     where=st.one_of(st.integers(0, 5000), st.floats(0, 1)),
@@ -698,7 +698,7 @@ def test_cut_at_any_byte_it_has_all_earlier_groups_or_is_set_aside_and_asks_for_
 STREAMS = ("a", "b")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.one_of(

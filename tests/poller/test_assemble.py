@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.assemble import (
@@ -634,7 +634,6 @@ POLL = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(POLL, max_size=25))
 def test_whatever_is_polled_a_state_is_whole_finite_and_never_falls(polls):
     tracker, now, energy = new_tracker(METER, START), START, 0.0

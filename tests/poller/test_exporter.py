@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.assemble import Stamped
@@ -267,7 +267,6 @@ NUMBERS = st.floats()
 SAMPLES = st.builds(PageSample, NAMES, LABELS, NUMBERS, st.none() | st.integers())
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # others share the machine
 @given(st.lists(SAMPLES, max_size=8))
 def test_hostile_samples_make_valid_devices_of_distinct_names_or_one_error(samples):
     exporter = Exporter(import_settings())

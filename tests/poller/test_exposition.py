@@ -1,7 +1,7 @@
 """The page of an exporter: its samples, or one error with its reason."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.errors import PageError, PageTrouble
@@ -74,7 +74,6 @@ def test_a_page_that_is_cut_off_anywhere_shows_no_other_number():
         assert {(one.name, tuple(one.labels.items()), one.value) for one in cut} <= whole
 
 
-@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=200), LINES.map(lambda lines: "\n".join([*lines, ""]).encode())))
 def test_hostile_bytes_are_samples_or_one_error(body):
     try:

@@ -472,7 +472,7 @@ def whole(tmp_path_factory) -> Path:
     return copy
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(
     part=st.sampled_from(["journal.sqlite", "journal.sqlite-wal"]),
     where=st.one_of(st.integers(0, 5000), st.floats(0, 1)),
@@ -501,7 +501,7 @@ def test_cut_at_any_byte_it_has_all_earlier_rows_or_is_set_aside(whole, tmp_path
         assert found == ([] if asides else committed)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_whatever_happens_what_is_listed_is_a_part_of_what_was_committed_in_order(tmp_path_factory, data):
     """Runs, boots, trust that comes and goes, pruning: each listed state is answered, once, unchanged."""

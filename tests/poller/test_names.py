@@ -1,7 +1,7 @@
 """Device names that are made of what others call their devices."""
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from poller.names import LONGEST, make_device_name
@@ -34,7 +34,6 @@ def test_the_readable_part_is_kept(text, readable):
     assert len(name) == len(readable) + 6
 
 
-@settings(deadline=None)
 @given(st.text(max_size=300))
 @example("\ud800")
 def test_every_text_makes_a_name(text):
@@ -43,7 +42,6 @@ def test_every_text_makes_a_name(text):
     assert len(name) <= LONGEST
 
 
-@settings(deadline=None)
 @given(st.sets(WORDS, min_size=2, max_size=2))
 @example({"ä", "a\u0308b"})
 def test_two_texts_never_make_one_name(texts):

@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.errors import PatternError
@@ -47,7 +47,6 @@ LEVELS = st.lists(
 TOPICS = st.lists(st.sampled_from(["a", "b", "", "ab", "aab", "+"]), min_size=1, max_size=4).map("/".join)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # others share the machine
 @given(LEVELS.map("/".join), TOPICS)
 def test_a_topic_that_matches_is_heard(text, topic):
     try:
@@ -112,7 +111,6 @@ JSON = st.recursive(
 PATHS = st.lists(st.sampled_from(["a", "b", "*", "{x}", '"a.b"', "0"]), max_size=4).map(".".join)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # others share the machine
 @given(PATHS, JSON)
 def test_what_a_path_finds_is_there(text, document):
     try:

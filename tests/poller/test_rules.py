@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.device import Device
@@ -418,7 +418,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # others share the machine
 @given(st.sampled_from([CLIMATE, PROBES, ESPHOME]), st.binary(max_size=60) | JSON.map(msgspec.json.encode))
 def test_hostile_messages_are_valid_reports_or_one_error(text, payload):
     heeder = rule(text)

@@ -5,7 +5,7 @@ from datetime import timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.errors import MessageError
@@ -63,7 +63,6 @@ def test_what_is_no_number_is_refused_and_not_guessed_at(raw):
     assert len(str(caught.value)) < 150
 
 
-@settings(deadline=None)
 @given(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()))
 def test_every_value_is_a_number_or_none_or_refused(raw):
     try:
@@ -124,7 +123,6 @@ def test_what_is_no_time_is_refused(clock, raw):
     assert caught.value.reason == "time"
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([Clock(), Clock(zone=BERLIN), Clock("s"), Clock("ms")]),
     st.none() | st.integers() | st.floats() | st.text() | st.datetimes().map(str),

@@ -1,7 +1,7 @@
 """A count's past: which readings are the meter's, and where it ends."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from heating.migrate.counts import Past, Run, add_reading, put_together
@@ -100,7 +100,6 @@ def test_what_is_refused_is_counted_by_reason():
     assert became.made == 5
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.floats(0, 0.3), st.sampled_from(["true"] * 12 + ["garbage", "away", "stuck"])),

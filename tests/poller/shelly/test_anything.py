@@ -84,7 +84,7 @@ TOPIC = st.sampled_from(
 MESSAGE = st.tuples(TOPIC, st.one_of(FRAME, TABLE, VALUE), st.booleans())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(MESSAGE, max_size=12))
 def test_whatever_is_published_makes_readings_that_can_be_or_is_refused(messages):
     house = House(CONFIG)
