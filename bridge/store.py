@@ -6,7 +6,7 @@ acknowledged, so that a message is either in here or still at the broker.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.arrival import Arrival, InfoCame, InfoGone, JournalCame, RefusedMessage, StateCame
 from bridge.catchup import Wanted
@@ -67,6 +67,7 @@ class Store:
         self._on_disk = on_disk
         self._generation = database.generation
         self._announced: dict[tuple[type[Arrival], DeviceKey], InfoCame | JournalCame] = {}
+        self._owes = False
 
     def commit(self, group: Sequence[Arrival], now_ms: int) -> Committed:
         """Keep what a group of messages brought, all of it or nothing.
@@ -76,16 +77,21 @@ class Store:
             now_ms: For states whose time only a later contract can read.
 
         Raises:
-            StoreError: Nothing was kept; what it would have been is not had.
+            StoreError: Nothing was kept. States of it are not had, and can be
+                asked for again; its announcements go in with the next group.
         """
+        before = tuple(self._announced.values())
+        self._remember(group)
+        owed, self._owes = self._owes, True
         with self._database.transaction() as sql:
             if not has_room(sql, self._on_disk):
                 raise StoreError("the disk is full, but for what sending needs")
             writer = Group(sql, now_ms)
             generation = self._database.generation
-            # A file that took a damaged one's place knows no announcement, and none comes before the next connect.
-            before = () if generation == self._generation else self._announced.values()
-            for arrival in (*before, *group):
+            # None comes again before the next connect: neither those that the disk refused, nor those of a file whose
+            # place another one took.
+            missed = before if owed or generation != self._generation else ()
+            for arrival in (*missed, *group):
                 match arrival:
                     case StateCame():
                         if arrival.identity is not None and arrival.state.time_ms is not None:
@@ -100,8 +106,7 @@ class Store:
                     case _:
                         pass
             writer.finish()
-        self._generation = generation
-        self._remember(group)
+        self._generation, self._owes = generation, False
         return Committed(writer.stored, writer.repeated)
 
     def backlog(self) -> dict[DeviceKey, DeviceBacklog]:
@@ -167,8 +172,10 @@ class Store:
         """What a connect would bring again: of each device what it was last announced with, and its last list."""
         for arrival in group:
             match arrival:
-                case InfoCame(device) | JournalCame(device):
-                    self._announced[type(arrival), device] = arrival
+                case InfoCame(device):
+                    self._announced[InfoCame, device] = arrival
+                case JournalCame(device):
+                    self._announced[JournalCame, device] = replace(arrival, is_live=False)
                 case InfoGone(device):
                     self._announced.pop((InfoCame, device), None)
                 case _:

@@ -147,7 +147,6 @@ class Subscriber:
         self._wall_ms = wall_ms
         self._monotonic = monotonic
         self._asker = asker
-        self._unkept: dict[tuple[type[Arrival], DeviceKey], Arrival] = {}
         self._said_refused_s = float("-inf")
         self._pruned_s = self._committed_s = float("-inf")
         self._since_pruned = 0
@@ -233,9 +232,7 @@ class Subscriber:
         """Store a group, then acknowledge it. What the disk refuses is not had, and is asked for again."""
         try:
             if self._store is not None:
-                arrivals = [*self._unkept.values(), *(arrival for _, arrival in group)]
-                committed = self._store.commit(arrivals, self._wall_ms())
-                self._unkept.clear()
+                committed = self._store.commit([arrival for _, arrival in group], self._wall_ms())
                 self._since_pruned += sum(committed.stored.values())
                 for device, number in committed.stored.items():
                     self._tally.count("bridge_states_stored_total", by=number, device=device.name)
@@ -246,18 +243,9 @@ class Subscriber:
         except StoreError as error:
             self._tally.count("bridge_store_failures_total")
             self._note_store(str(error))
-            self._keep_announcements([arrival for _, arrival in group])
         self._committed_s = self._monotonic()
         for delivery, _ in group:
             self._acknowledge(delivery)
-
-    def _keep_announcements(self, arrivals: Sequence[Arrival]) -> None:
-        """Try again with the next group: a state can be asked for again, an announcement comes only once."""
-        for arrival in arrivals:
-            if isinstance(arrival, InfoCame | JournalCame):
-                # The newest one of a device comes last, as it did when they came.
-                self._unkept.pop((type(arrival), arrival.device), None)
-                self._unkept[type(arrival), arrival.device] = arrival
 
     def _prune(self) -> None:
         now_s = self._monotonic()

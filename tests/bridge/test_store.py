@@ -313,6 +313,19 @@ def test_a_full_disk_refuses_and_recovers(store, database):
     assert store.commit(large, NOON_MS).stored == {METER: 498}
 
 
+def test_announcements_of_a_group_that_the_disk_refused_go_in_with_the_next_one(database, outbox):
+    free = [0]
+    store = Store(database, on_disk=lambda _: free[0])
+    for group in ([info("old"), info(device=PUMP)], [info(), journal(("a", 1, 3))], [InfoGone(PUMP)]):
+        with pytest.raises(StoreError, match="full"):
+            store.commit([*group, state(1)], NOON_MS)
+    free[0] = SPARE_BYTES
+    store.commit([state(2), state(1, device=PUMP), journal(("a", 1, 1), device=PUMP)], NOON_MS)
+    assert store.wanted() == {METER: (("a", ((1, 1), (3, 3))),)}
+    store.commit([state(1)], NOON_MS)
+    assert sent_seconds(outbox) == [1, 2], "the pump was taken back"
+
+
 class TestPruning:
     def prune(self, database, *, age_days=6.0, size=10**9, now_ms=NOON_MS, now_s=0.0):
         pruning = Pruning(database, Limits(round(age_days * DAY_MS), size), boot="boot 1")

@@ -18,6 +18,7 @@ from bridge.poster import Poster
 from bridge.ranges import Range, minus, place_streams
 from bridge.remote_write.outcome import Outcome, Refused, RetryAfter, Sent
 from bridge.sample import to_samples
+from bridge.store import Store
 from bridge.subscribe import Subscriber
 from poller import journal_rows, journal_upkeep, publish
 from poller.journal import Row
@@ -154,7 +155,7 @@ def send_the_future(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_announcements_when_the_disk_is_full(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Subscriber, "_keep_announcements", lambda *_: None)
+    patch.setattr(Store, "_remember", lambda *_: None)
 
 
 def store_every_copy(patch: pytest.MonkeyPatch) -> None:
