@@ -170,7 +170,7 @@ class Poster:
     def _heed(self, outcome: Outcome) -> Outcome:
         """Remember for how long it wants to be left alone."""
         match outcome:
-            case RetryAfter(seconds=float(seconds)):
+            case RetryAfter(seconds=seconds) if seconds is not None:
                 self.quiet_until_s = self._monotonic() + seconds
             case Misconfigured():
                 self.quiet_until_s = self._monotonic() + CONFIGURATION_WAIT_S
