@@ -5,6 +5,7 @@ axes say stands beside the chart, in the page's own type.
 """
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -68,7 +69,10 @@ def choose_scale(lines: Iterable[Line], *, least: float, with_zero: bool) -> Sca
         share = 0.0 if with_zero and low == 0 else 0.5
         low, high = low - lacking * share, high + lacking * (1 - share)
     if low == high:  # so large that `least` vanishes in rounding
-        low, high = math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
+        low, high = (
+            max(math.nextafter(low, -math.inf), -sys.float_info.max),
+            min(math.nextafter(high, math.inf), sys.float_info.max),
+        )
     return Scale(low, high)
 
 

@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 
+import msgspec
+
 from bridge.batch import Row
 from bridge.database import Sql, visit
 from bridge.sample import STALE, Sample, Series
+from readings.database_file import DamagedError
 
 _COLUMNS = "id, device, stream, seq, name, labels, value, time_ms, reason, resend"
+
+_LABELS = msgspec.json.Decoder(dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +59,8 @@ class Quarantine:
             StoreError: The store cannot be read; so it is with all that follows.
         """
         with self._transaction() as sql:
-            rows = sql.execute(f"SELECT {_COLUMNS} FROM quarantine ORDER BY id").fetchall()  # noqa: S608 - our columns
-        return tuple(_entry(row) for row in rows)
+            rows = sql.execute(f"SELECT {_COLUMNS} FROM quarantine ORDER BY id")  # noqa: S608 - our columns
+            return tuple(_entry(row) for row in rows)
 
     def due(self, limit: int) -> tuple[Quarantined, ...]:
         """Those that somebody wants to be sent again, at most so many."""
@@ -63,8 +68,8 @@ class Quarantine:
             rows = sql.execute(
                 f"SELECT {_COLUMNS} FROM quarantine WHERE resend ORDER BY id LIMIT ?",  # noqa: S608 - our columns
                 (limit,),
-            ).fetchall()
-        return tuple(_entry(row) for row in rows)
+            )
+            return tuple(_entry(row) for row in rows)
 
     def resend(self, ids: Sequence[int] | None) -> int:
         """Mark those, or all, to be sent again by the bridge; how many there were."""
@@ -122,6 +127,9 @@ def open_quarantine(path: Path) -> Iterator[Quarantine]:
 
 def _entry(row: tuple[int, str, str, int, str, str, float | None, int, str, int]) -> Quarantined:
     number, device, stream, seq, name, labels, value, time_ms, reason, resend = row
-    series = Series(name, tuple(sorted(json.loads(labels).items())))
+    try:
+        series = Series(name, tuple(sorted(_LABELS.decode(labels).items())))
+    except (msgspec.DecodeError, TypeError) as error:
+        raise DamagedError(f"labels in quarantine: {error}") from error
     sample = Sample(series, STALE if value is None else value, time_ms)
     return Quarantined(number, device, stream, seq, sample, reason, bool(resend))

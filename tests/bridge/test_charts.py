@@ -2,10 +2,11 @@
 
 import math
 import re
+import sys
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.charts import HEIGHT, WIDTH, Line, Scale, choose_scale, choose_span, draw_lines, draw_strip
@@ -88,6 +89,8 @@ def test_the_label_is_escaped():
     assert parse(svg).get("aria-label") == '<"&>'
 
 
+@example([(0.0, -sys.float_info.max)], with_zero=False)
+@example([(0.0, sys.float_info.max)], with_zero=False)
 @given(
     st.lists(
         st.tuples(st.floats(0, 30_000), st.floats(allow_nan=False, allow_infinity=False)),

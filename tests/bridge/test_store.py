@@ -490,6 +490,8 @@ NONSENSE = {
     "short pieces": "UPDATE batch SET pieces = '[[0]]'",
     "kind": "UPDATE device SET kind = 'metes'",
     "name": "UPDATE device SET name = 'W P'",
+    "quarantine": "INSERT INTO quarantine (device, stream, seq, name, labels, value, time_ms, reason, resend)"
+    " VALUES ('meter/wp', 'a', 1, 'meter_power_kw', '{ndevice', 1.5, 0, '400', 1)",
 }
 """Statements that do what a card does that forgets a bit."""
 
@@ -499,6 +501,7 @@ def look_at_everything(database: Database) -> None:
     outbox, store = Outbox(database, boot="boot 1"), Store(database)
     outbox.begin(NOON_MS + DAY_MS, 1000.0)
     outbox.announced()
+    outbox.quarantine.due(10)
     store.backlog()
     store.wanted()
     store.unlisted()
