@@ -89,8 +89,8 @@ def test_the_label_is_escaped():
     assert parse(svg).get("aria-label") == '<"&>'
 
 
-@example([(0.0, -sys.float_info.max)], with_zero=False)
-@example([(0.0, sys.float_info.max)], with_zero=False)
+@example(points=[(0.0, -sys.float_info.max)], with_zero=False)
+@example(points=[(0.0, sys.float_info.max)], with_zero=False)
 @given(
     st.lists(
         st.tuples(st.floats(0, 30_000), st.floats(allow_nan=False, allow_infinity=False)),
