@@ -275,8 +275,10 @@ class Session:
                 ended.set()
                 raise
 
+        # Whoever calls it hands the client over: one that it held itself would be a ring, and its sockets open until
+        # somebody collects it.
         def connected(
-            _client: mqtt.Client,
+            client: mqtt.Client,
             _data: object,
             _flags: mqtt.ConnectFlags,
             code: ReasonCode,

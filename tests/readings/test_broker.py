@@ -1,10 +1,13 @@
 """The session against the real mosquitto."""
 
+import gc
 import queue
 import socket
+import weakref
 
 import msgspec
 import pytest
+from paho.mqtt import client as mqtt
 
 from readings.broker import MAX_QUEUED, Delivery, Message, Session
 from readings.settings import MqttSettings
@@ -41,6 +44,25 @@ def test_a_password_in_a_file_is_read_at_every_connection(mosquitto: Server, mqt
         wait_until(lambda: late.trouble.startswith("mqtt.password_file: cannot be read: "))
         file.write_text("made by now\n")
         wait_until(lambda: late.is_connected)
+
+
+def test_the_sockets_of_a_connection_are_closed_when_it_ends(mqtt_settings, monkeypatch):
+    """And not when somebody collects what nobody needs: a broker that is away for a night makes hundreds of them."""
+    made = []
+
+    class Watched(mqtt.Client):
+        def __init__(self, *arguments, **rest) -> None:
+            super().__init__(*arguments, **rest)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(mqtt, "Client", Watched)
+    gc.disable()
+    try:
+        with session(mqtt_settings, "one") as one:
+            wait_until(lambda: one.is_connected)
+        assert [ref() for ref in made] == [None]
+    finally:
+        gc.enable()
 
 
 def test_nothing_is_taken_without_a_connection():
