@@ -127,7 +127,8 @@ class Receiver:
         if isinstance(outcome, Refused) and outcome.is_repeat:
             self.failing_since_s = None  # some of them are there: that says nothing of the others
         elif not isinstance(outcome, RetryAfter):
-            self.last.has_answer, self.failing_since_s = True, None
+            # While it refuses everything, an answer says nothing of an earlier try.
+            self.last.has_answer, self.failing_since_s = self.refuses_until_s == 0, None
         return outcome
 
     def _fail(self) -> Outcome:

@@ -114,6 +114,16 @@ def test_no_two_states_have_one_time_though_the_clock_is_far_behind_and_goes_bac
     tell(history)
 
 
+def test_a_receiver_that_refuses_everything_says_nothing_of_an_earlier_try():
+    """Found in 10,000 histories: what was there came once more."""
+
+    def history(it: History) -> None:
+        it.the_outcome_of_a_request_stays_unknown(comes_back=True, device=0, steps=4)
+        it.the_receiver_refuses_everything_for_a_while(device=1, seconds=20)
+
+    tell(history)
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda one: one.__name__)
 def test_without_one_of_its_rules_a_promise_is_broken(rule, monkeypatch):
     """And with it, it is kept, in the very same history."""

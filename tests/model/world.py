@@ -203,6 +203,8 @@ class World:
 
     def _check_quarantine(self) -> None:
         """Nobody innocent is there, but where a batch was split while answers got lost, or was sent once more."""
+        if self.receiver.has_refused_all and self.receiver.takes_no_repeats:
+            return  # which of its refusals said something of an earlier try, nobody can tell
         guilty = self.receiver.refused | self.receiver.poison
         guilty |= self.receiver.clashing
         entries = self.quarantined()
