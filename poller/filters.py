@@ -113,6 +113,9 @@ def judge(rules: Rules, memory: Memory, reading: Decoded) -> tuple[Verdict, Memo
 def check(rules: Rules, reading: Decoded) -> int | float | Rejected | NoValue:
     """What a reading says alone, without those before it.
 
+    A bit becomes a whole number here, for every source: a text, a page or a float register says 1.0, and who
+    reads the state (Home Assistant, for one) compares it with `1`.
+
     >>> check(Rules("power", range=(-45, 45), resolution=0.0001), 3.67e-27)
     Rejected(reason=<Reason.RESOLUTION: 'resolution'>)
     """
@@ -122,6 +125,8 @@ def check(rules: Rules, reading: Decoded) -> int | float | Rejected | NoValue:
         return Rejected(Reason.RANGE)
     if reading != 0 and abs(reading) < rules.resolution:
         return Rejected(Reason.RESOLUTION)
+    if rules.kind == "bit":
+        return int(reading) if reading in {0, 1} else Rejected(Reason.RANGE)
     return reading
 
 

@@ -11,14 +11,19 @@ from typing import Any
 import jinja2
 import pytest
 
+from poller.assemble import fold_report, new_tracker
 from poller.config import read_config
 from poller.device import Device
 from poller.discovery import describe_poller, describe_to_home_assistant
 from poller.profile import load_profile, profile_names
+from poller.sources import Heard
+from poller.sources.rule_file import read_rule
+from poller.sources.rule_tables import RuleTable
+from poller.sources.rules import RuleSource
 from readings.discovery import DiscoveryTopics, encode_discovery
 from readings.health import POLLER_HEALTH, Health, Tally, encode_health
 from readings.payload import encode_state
-from readings.reading import DeviceKey, DeviceState
+from readings.reading import DeviceKey, DeviceState, Kind
 from readings.topics import Topics
 from readings.vocabulary import VOCABULARY
 from tests.poller.homeassistant_rules import Published, check_all, check_state
@@ -147,6 +152,31 @@ def test_a_number_becomes_its_word_and_a_number_without_one_becomes_unknown():
         assert render(mode["value_template"], b'{"operating_mode": %s}' % number.encode()) == word
     assert render(mode["value_template"], b'{"operating_mode": 99}') == "None"
     assert mode["options"] == list(dict.fromkeys(words.values()))
+
+
+@pytest.mark.parametrize(
+    ("payload", "value", "shown"),
+    [(b"1", 1, "1"), (b"1.0", 1, "1"), (b"0", 0, "0"), (b"OFF", 0, "0"), (b"0.5", None, "None")],
+)
+def test_a_bit_that_a_message_says_as_text_is_one_that_home_assistant_knows(payload, value, shown):
+    """It takes `1` and `0` and no other word: with `1.0` its sensor would stay unknown for ever."""
+    table = RuleTable(
+        name="ebusd",
+        kind=Kind.HEATPUMP,
+        topic="ebusd/{device}/pump",
+        payload="text",
+        fields={"compressor_running": ""},
+    )
+    message = Heard("ebusd/wp/pump", payload, retained=False, is_live=True, at=5.0, wall_ms=1_795_406_706_123)
+    ((device, report),) = RuleSource(read_rule(table, "rule[0]")).hear(message)
+    snapshot = fold_report(device, new_tracker(device, 0.0), report, message.at, message.wall_ms).snapshot
+    assert snapshot is not None
+    state = encode_state(DeviceState(1_795_406_706_123, "k3f9", 1, snapshot.values, snapshot.held))
+    component = components(device)["compressor_running"]
+    rendered = render(component["value_template"], state)
+    assert json.loads(state)["compressor_running"] == value
+    assert rendered == shown
+    assert rendered in {component["payload_on"], component["payload_off"], "None"}
 
 
 @pytest.mark.parametrize("word", ["Wärme", 'the "other"', "it's", "a\\b", "🔥", "{{ 1 }}", "%}"])

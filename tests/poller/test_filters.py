@@ -124,6 +124,15 @@ def test_what_the_meter_computes(field, readings, expected):
     assert words(METER[field], readings) == expected
 
 
+@pytest.mark.parametrize("of", ["a rule", "a profile that widens its range"])
+def test_a_bit_is_0_or_1_and_whole_whatever_it_came_as(of):
+    """Text, pages and float registers bring 1.0, and whoever reads the state compares it with `1`."""
+    bit = Rules("bit", range=(0, 1) if of == "a rule" else (0, 2))
+    assert words(bit, [1.0, 0.0, 0.5, 1, 1e-9, 2, True, -0.0]) == [
+        "1", "0", "rejected: range", "1", "rejected: range", "rejected: range", "1", "0",
+    ]  # fmt: skip
+
+
 def test_a_tariff_that_is_none_makes_its_block_suspect():
     assert find_impossible(METER, {"tariff": 16020}, {}) == {"tariff": Reason.IMPOSSIBLE}
 
