@@ -137,7 +137,8 @@ def read_archive(path: Path, take: Callable[[str, IO[bytes]], None]) -> Listing:
     found: dict[str, FileEntry] = {}
     with (
         _problems_named(place),
-        gzip.open(path, "rb") as packed,
+        _open(path, place) as raw,
+        gzip.GzipFile(fileobj=raw) as packed,
         tarfile.open(fileobj=packed, mode="r|") as tar,
     ):
         members = _members(tar, place)
@@ -171,6 +172,13 @@ def read_archive(path: Path, take: Callable[[str, IO[bytes]], None]) -> Listing:
     return listing
 
 
+def _open(path: Path, place: str) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise CommandError(f"{place}: cannot be read: {error.strerror}") from error
+
+
 def _members(tar: tarfile.TarFile, place: str) -> Iterator[tuple[str, IO[bytes]]]:
     for member in tar:
         source = tar.extractfile(member) if member.isreg() else None
@@ -183,8 +191,6 @@ def _members(tar: tarfile.TarFile, place: str) -> Iterator[tuple[str, IO[bytes]]
 def _problems_named(place: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as error:
-        raise CommandError(f"{place}: there is no such file") from error
     except gzip.BadGzipFile as error:
         raise CommandError(f"{place}: this is no backup of heating, or it was changed ({error})") from error
     except (EOFError, tarfile.TarError, zlib.error) as error:

@@ -48,14 +48,15 @@ def restore_backup(
     Raises:
         CommandError: The backup is none, is damaged, or something is in the way. Nothing was changed then.
     """
-    with tempfile.TemporaryDirectory(prefix="heating-restore-") as read_first:
-        tell("checking")
-        found = _read_config(path, Path(read_first))
-        targets = _targets(Path(read_first), config, found, environ)
-        for name in [
-            name for name, target in targets.items() if _is_the_same(Path(read_first), name, target)
-        ]:
-            del targets[name]
+    try:
+        with tempfile.TemporaryDirectory(prefix="heating-restore-") as read_first:
+            tell("checking")
+            found = _read_config(path, Path(read_first))
+            targets = _targets(Path(read_first), config, found, environ)
+            for name in [
+                name for name, target in targets.items() if _is_the_same(Path(read_first), name, target)
+            ]:
+                del targets[name]
         in_the_way = [target for target in targets.values() if _is_there(target)]
         for part in DATABASES & targets.keys():
             if is_open(targets[part]):
@@ -66,12 +67,11 @@ def restore_backup(
             raise CommandError(
                 f"{names}: there already; nothing was restored. --force moves what is there aside"
             )
-        try:
-            if unwanted is not None:
-                _set_aside(unwanted)
-            return _put_back(path, targets, found, tell)
-        except OSError as error:
-            raise CommandError(f"{path}: cannot be put back: {error}") from error
+        if unwanted is not None:
+            _set_aside(unwanted)
+        return _put_back(path, targets, found, tell)
+    except OSError as error:
+        raise CommandError(f"{path}: cannot be put back: {error}") from error
 
 
 def _read_config(path: Path, folder: Path) -> Listing:

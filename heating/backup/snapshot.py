@@ -102,6 +102,19 @@ def block_files(folder: Path) -> Iterator[tuple[str, Path]]:
             raise CommandError(f"{block}: is no whole block of Prometheus: {error}") from error
         if not is_whole:
             raise CommandError(f"{block}: is no whole block of Prometheus")
-        for file in sorted(block.rglob("*")):
-            if file.is_file():
-                yield file.relative_to(folder).as_posix(), file
+        for file in files_in(block):
+            yield file.relative_to(folder).as_posix(), file
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Every file below a folder, in order; `rglob` would pass over what may not be read.
+
+    Raises:
+        CommandError: One of its folders cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise CommandError(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+    found = (Path(place, name) for place, _, names in os.walk(folder, onerror=refuse) for name in names)
+    return sorted(file for file in found if file.is_file())

@@ -18,7 +18,7 @@ from heating.backup.folder import (
 )
 from heating.backup.rotation import name_backup
 from heating.backup.settings import BackupSettings
-from heating.backup.snapshot import block_files, copy_database
+from heating.backup.snapshot import block_files, copy_database, files_in
 from heating.errors import CommandError
 from readings.release import VERSION
 
@@ -93,7 +93,7 @@ def _gather(
             if part not in {"store", "journal"}:
                 raise CommandError(f"{place}: there is no such file, and [backup] names it as {part}")
         elif part in WHOLE_FOLDERS:
-            yield from ((f"{part}/{file.relative_to(place).as_posix()}", file) for file in _files_in(place))
+            yield from ((f"{part}/{file.relative_to(place).as_posix()}", file) for file in files_in(place))
         elif part in DATABASES:
             copy = stage / place.name
             copy_database(place, copy)
@@ -111,14 +111,10 @@ def _of_the_configuration(settings: BackupSettings) -> list[Path]:
     for name in (*settings.also, *settings.perhaps):
         beside = settings.beside / name
         if beside.exists():
-            found.update(dict.fromkeys(_files_in(beside)))
+            found.update(dict.fromkeys(files_in(beside) if beside.is_dir() else [beside]))
         elif name in settings.also:
             raise CommandError(f"{beside}: there is no such file, and [backup] also names it")
     return list(found)
-
-
-def _files_in(place: Path) -> list[Path]:
-    return [one for one in sorted(place.rglob("*")) if one.is_file()] if place.is_dir() else [place]
 
 
 def _most_bytes(settings: BackupSettings) -> int:

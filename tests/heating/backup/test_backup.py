@@ -42,6 +42,7 @@ from tests.heating.report.test_real_report import serve
 from tests.history import send
 from tests.integration.prometheus_api import query
 
+ROOT = Path(__file__).parents[3]
 HEAD = Head(format=FORMAT, version="0.1.0", made="2026-11-26T02:30:00+00:00")
 NOW = datetime(2026, 11, 26, 2, 30, tzinfo=UTC)
 CONFIG = """
@@ -273,6 +274,38 @@ def test_no_backup_at_all(tmp_path, capsys):
     for file in (text, tmp_path / "none"):
         assert restore(file, tmp_path / "elsewhere") == 1
         assert capsys.readouterr().err.startswith(f"{file}: ")
+
+
+def as_an_ordinary_user(*words: str) -> subprocess.CompletedProcess[str]:
+    """`heating` as a program that may read only what the modes of files let it, also where root runs the tests."""
+    lessened = [needs("setpriv"), "--bounding-set", "-dac_override,-dac_read_search"]
+    command = [*(lessened if os.geteuid() == 0 else []), sys.executable, "-m", "heating", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_backup_that_cannot_be_read_is_refused_in_one_line(backup, tmp_path):
+    backup.chmod(0)
+    elsewhere = tmp_path / "elsewhere" / "config.toml"
+    for file, why in ((backup, "Permission denied"), (tmp_path, "Is a directory")):
+        refused = as_an_ordinary_user("restore", str(file), "--config", str(elsewhere))
+        assert (refused.returncode, refused.stderr) == (1, f"{file}: cannot be read: {why}\n")
+
+
+def test_what_cannot_be_written_while_a_backup_is_checked_is_a_line_too(backup, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    assert restore(backup, tmp_path / "elsewhere") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{backup}: cannot be put back: ")
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out_without_a_word(home, tmp_path):
+    (closed := home / "secrets" / "receiver").mkdir()
+    (closed / "token").write_text("hush")
+    closed.chmod(0)
+    made = tmp_path / "made.tar.gz"
+    refused = as_an_ordinary_user("backup", "-o", str(made), "--config", str(home / "config.toml"))
+    assert (refused.returncode, refused.stderr) == (1, f"{closed}: cannot be read: Permission denied\n")
+    assert not made.exists()
 
 
 def test_a_part_without_a_place_is_refused(tmp_path, capsys):
