@@ -291,7 +291,9 @@ def test_a_backup_that_cannot_be_read_is_refused_in_one_line(backup, tmp_path):
         assert (refused.returncode, refused.stderr) == (1, f"{file}: cannot be read: {why}\n")
 
 
-def test_what_cannot_be_written_while_a_backup_is_checked_is_a_line_too(backup, tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_written_while_a_backup_is_checked_is_a_line_too(
+    backup, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
     assert restore(backup, tmp_path / "elsewhere") == 1
     (line,) = capsys.readouterr().err.splitlines()
