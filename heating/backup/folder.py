@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import msgspec
+
 from heating.backup.rotation import choose_old, find_backups
 from heating.errors import CommandError
 
@@ -17,7 +19,8 @@ _log = logging.getLogger(__name__)
 STAGE = ".heating-backup-"
 UNFINISHED = ".unfinished"
 SNAPSHOTS = "snapshots"
-_SNAPSHOT_NAME = "snapshot"
+_NAME, _BEFORE = "snapshot", "snapshots-before"
+"""Files of a stage: which snapshot is to be removed, and until its name is known, which there were before."""
 
 RESERVE_BYTES = 1_000_000_000
 """What a backup leaves free: the alert DiskFilling begins there."""
@@ -62,22 +65,53 @@ def _lock(descriptor: int, folder: Path) -> None:
 def _clean(folder: Path, prometheus: Path | None) -> None:
     """Take away what a loss of power or a kill left of an earlier one."""
     for stage in folder.glob(f"{STAGE}*"):
-        if prometheus is not None and (name := _noted(stage)):
+        if prometheus is not None and (name := _noted(stage, prometheus)):
             remove_snapshot(prometheus, name)
         shutil.rmtree(stage)
     for file in folder.glob(f".*{UNFINISHED}"):
         file.unlink()
 
 
+def note_request(stage: Path, prometheus: Path) -> None:
+    """Write down which snapshots there are before one is asked for: an answer may never come."""
+    with (stage / _BEFORE).open("wb") as file:
+        file.write(msgspec.json.encode(_snapshots(prometheus)))
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def note_snapshot(stage: Path, name: str) -> None:
     """Write down which snapshot is to be removed, for the backup after this one."""
-    (stage / _SNAPSHOT_NAME).write_text(name, encoding="utf-8")
+    (stage / _NAME).write_bytes(msgspec.json.encode(name))
 
 
-def _noted(stage: Path) -> str:
-    with suppress(OSError):
-        return (stage / _SNAPSHOT_NAME).read_text(encoding="utf-8")
+def give_up_request(stage: Path, prometheus: Path) -> None:
+    """Remove what was made of a request that nobody answered, and note it for the next backup too.
+
+    Prometheus may still be at work on it.
+    """
+    if name := _noted(stage, prometheus):
+        remove_snapshot(prometheus, name)
+        (left := stage.with_name(f"{STAGE}{name}")).mkdir()
+        note_snapshot(left, name)
+
+
+def _noted(stage: Path, prometheus: Path) -> str:
+    """The name; of a request without an answer, the first one since: later ones are somebody else's."""
+    # A loss of power may have left a file without what was in it.
+    with suppress(FileNotFoundError, msgspec.DecodeError):
+        return msgspec.json.decode((stage / _NAME).read_bytes(), type=str)
+    with suppress(FileNotFoundError, msgspec.DecodeError):
+        before = msgspec.json.decode((stage / _BEFORE).read_bytes(), type=set[str])
+        return min(set(_snapshots(prometheus)) - before, default="")
     return ""
+
+
+def _snapshots(prometheus: Path) -> list[str]:
+    """Their names, which begin with the time."""
+    with suppress(FileNotFoundError):
+        return [one.name for one in (prometheus / SNAPSHOTS).iterdir()]
+    return []
 
 
 def remove_snapshot(prometheus: Path, name: str) -> None:

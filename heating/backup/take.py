@@ -10,7 +10,9 @@ from heating.backup.contents import FORMAT, PARTS, WHOLE_FOLDERS, Head
 from heating.backup.folder import (
     SNAPSHOTS,
     free_bytes,
+    give_up_request,
     make_room,
+    note_request,
     note_snapshot,
     remove_snapshot,
     rotate,
@@ -139,7 +141,12 @@ def _size(file: Path) -> int:
 @contextmanager
 def _snapshot_of(data: Path, snapshot: Callable[[], str], stage: Path) -> Iterator[Path]:
     """Prometheus' snapshot, which is removed at the end."""
-    name = snapshot()
+    note_request(stage, data)
+    try:
+        name = snapshot()
+    except BaseException:  # also when it is told to end
+        give_up_request(stage, data)
+        raise
     folder = data / SNAPSHOTS / name
     if not name or "/" in name or not folder.is_dir():
         raise CommandError(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from heating.backup.folder import RESERVE_BYTES, make_room, note_snapshot, stage_in
+from heating.backup.folder import RESERVE_BYTES, make_room, note_request, note_snapshot, stage_in
 from heating.backup.rotation import name_backup
 from heating.backup.settings import ADDED, BackupSettings
 from heating.backup.take import take_backup
@@ -79,6 +79,63 @@ def test_what_a_loss_of_power_left_is_taken_away_by_the_next_one_with_its_snapsh
     with stage_in(tmp_path / "backups", prometheus) as stage:
         assert {one.name for one in (tmp_path / "backups").iterdir()} == {stage.name, ".mine"}
     assert {one.name for one in (prometheus / "snapshots").iterdir()} == {"theirs"}
+
+
+def snapshot_in(prometheus: Path, name: str) -> None:
+    (prometheus / "snapshots" / name / "block").mkdir(parents=True)
+
+
+def snapshots(prometheus: Path) -> set[str]:
+    return {one.name for one in (prometheus / "snapshots").iterdir()}
+
+
+def test_a_snapshot_whose_answer_never_came_is_taken_away_and_once_more_by_the_next_backup(tmp_path):
+    """Prometheus does not hear that nobody waits any more: it may go on with it. Others' stay."""
+    prometheus = tmp_path / "prometheus"
+    ours, before, later = "20261126T023000Z-5", "20261125T090000Z-7", "20261126T090000Z-1"
+    snapshot_in(prometheus, before)
+
+    def unanswered() -> str:
+        snapshot_in(prometheus, ours)
+        raise CommandError("no Prometheus answers: timed out")
+
+    asked = settings(tmp_path, prometheus=prometheus)
+    with pytest.raises(CommandError, match="timed out"):
+        take_backup(asked, None, NOW, unanswered)
+    assert snapshots(prometheus) == {before}
+    snapshot_in(prometheus, ours)
+    snapshot_in(prometheus, later)
+    with stage_in(tmp_path / "backups", prometheus) as stage:
+        assert list((tmp_path / "backups").iterdir()) == [stage]
+    assert snapshots(prometheus) == {before, later}
+
+
+def test_a_refusal_leaves_nothing(tmp_path):
+    snapshot_in(tmp_path / "prometheus", "20261125T090000Z-7")
+
+    def refused() -> str:
+        raise CommandError("start Prometheus with --web.enable-admin-api")
+
+    with pytest.raises(CommandError, match="--web"):
+        take_backup(settings(tmp_path, prometheus=tmp_path / "prometheus"), None, NOW, refused)
+    assert not list((tmp_path / "backups").iterdir())
+    assert snapshots(tmp_path / "prometheus") == {"20261125T090000Z-7"}
+
+
+@pytest.mark.parametrize("is_noted", [True, False], ids=["noted", "a note that a loss of power emptied"])
+def test_a_snapshot_that_was_asked_for_when_power_was_lost_is_taken_away(tmp_path, is_noted):
+    prometheus = tmp_path / "prometheus"
+    snapshot_in(prometheus, "20261125T090000Z-7")
+    (stage := tmp_path / "backups" / ".heating-backup-x1").mkdir(parents=True)
+    note_request(stage, prometheus)
+    snapshot_in(prometheus, "20261126T023000Z-5")
+    if not is_noted:
+        for note in stage.iterdir():
+            note.write_bytes(b"")
+    with stage_in(tmp_path / "backups", prometheus):
+        pass
+    left = set() if is_noted else {"20261126T023000Z-5"}
+    assert snapshots(prometheus) == {"20261125T090000Z-7"} | left, "without a note nothing of others goes"
 
 
 def test_two_at_once_are_one_and_a_line(tmp_path):
