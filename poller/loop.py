@@ -116,9 +116,9 @@ class BusWorker:
         if self._desk is not None:
             self._note(self._desk, timetable, job.plan.unit, outcome)
         late = self._transport.late_units()
-        finished = timetable.report(job, outcome, self._monotonic(), late=late)
-        if finished is not None and self._hand_on(finished):
-            timetable.want_identity(job.plan)
+        for finished in timetable.report(job, outcome, self._monotonic(), late=late):
+            if self._hand_on(finished):
+                timetable.want_identity(finished.plan)
 
     def _attend(self, timetable: Timetable, desk: ErrandDesk, now: float) -> None:
         """Take in what other programs want, and give back what cannot be done in time."""

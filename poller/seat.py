@@ -184,9 +184,18 @@ class Seat:
             self._take_identity(run, outcome)
         # Without a connection nothing is answered, a spacer neither, whatever was before.
         if (run.is_unreachable or not run.is_answered) and run.unanswered >= (1 if self.is_silent else 2):
-            self._give_up(run, outcome, now)
+            reason = outcome.reason if isinstance(outcome, BlockFailure) else FailureReason.TIMEOUT
+            self._give_up(run, reason, now)
         if run.pending or run.again or run.identity:
             return None
+        return self._finish(run, now)
+
+    def end_unreachable(self, now: float) -> Finished:
+        """End the poll that is due as others on the bus found it: there is no connection."""
+        self.begin(now)
+        run = self._running()
+        run.is_unreachable = True
+        self._give_up(run, FailureReason.UNREACHABLE, now)
         return self._finish(run, now)
 
     def hear(self, now: float) -> None:
@@ -272,13 +281,11 @@ class Seat:
         pieces = split_block(block, self.plan.device.profile.multiple_of)
         return None if [one.request for one in pieces] == [block.request] else pieces
 
-    def _give_up(self, run: _Run, outcome: BlockOutcome, now: float) -> None:
+    def _give_up(self, run: _Run, reason: FailureReason, now: float) -> None:
         """Nobody is there: the rest of the poll is not worth the others' time."""
-        reason = outcome.reason if isinstance(outcome, BlockFailure) else FailureReason.TIMEOUT
+        why = "there is no connection" if run.is_unreachable else "the device does not answer"
         for block in run.pending:
-            run.outcomes[block.request] = BlockFailure(
-                block, reason, "not asked: the device does not answer", now
-            )
+            run.outcomes[block.request] = BlockFailure(block, reason, f"not asked: {why}", now)
         run.pending.clear()
         run.again.clear()
         run.identity.clear()

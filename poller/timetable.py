@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from poller.blocks import BlockOutcome, RegisterBlock
+from poller.blocks import BlockFailure, BlockOutcome, FailureReason, RegisterBlock
 from poller.errands import PATIENCE_S, Errand
 from poller.plan import DevicePlan
 from poller.request import READ_WRITE, Request
@@ -142,8 +142,11 @@ class Timetable:
 
     def report(
         self, job: Job, outcome: BlockOutcome, now: float, *, late: frozenset[int] = frozenset()
-    ) -> Finished | None:
+    ) -> tuple[Finished, ...]:
         """Take in what a request brought.
+
+        A poll that ends because there is no connection ends those that are due with it: nobody else may
+        try before the heat pump does, and it tries again so soon that they would wait for ever.
 
         Args:
             job: The request, from `next`.
@@ -152,10 +155,16 @@ class Timetable:
             late: Units that were heard meanwhile, too late for what they were asked.
 
         Returns:
-            The poll, when this was its last request.
+            The polls that are over: its own, when this was its last request, first.
         """
         self._hear(late, now)
-        return self._seat(job.plan).report(job.block, job.purpose, outcome, now)
+        finished = self._seat(job.plan).report(job.block, job.purpose, outcome, now)
+        if finished is None:
+            return ()
+        if not isinstance(outcome, BlockFailure) or outcome.reason is not FailureReason.UNREACHABLE:
+            return (finished,)
+        due = [seat for seat in self._seats if seat.plan is not job.plan and seat.ready_at <= now]
+        return (finished, *(seat.end_unreachable(now) for seat in due))
 
     def report_errand(self, job: ErrandJob, now: float, *, heard: frozenset[int]) -> None:
         """Take in that an errand is over, and which units have answered, be it too late."""

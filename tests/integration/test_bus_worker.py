@@ -3,13 +3,16 @@
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 
 from poller.address import NetworkAddress
+from poller.assemble import Tracker, fold_poll, new_tracker
 from poller.blocks import BlockRead, Poll
 from poller.bus import ModbusTransport
 from poller.config import BusSettings
@@ -47,20 +50,16 @@ def device(profile_name: str, unit: int, interval_s: float) -> Device:
     )
 
 
-def run_worker(
-    gateway: Gateway, framing: str, until: Callable[[list[tuple[int, Poll]]], bool]
-) -> tuple[list[tuple[int, Poll]], Tally]:
-    host, port = gateway.address
+@contextmanager
+def worker(
+    address: tuple[str, int], framing: Literal["socket", "rtu"], take: Callable[[Device, Poll], bool]
+) -> Iterator[Tally]:
+    """A bus thread at work, as long as it is wanted."""
+    host, port = address
     tally = Tally(POLLER_HEALTH)
-    polls: list[tuple[int, Poll]] = []
     stopped = threading.Event()
-
-    def take(one: Device, poll: Poll) -> bool:
-        polls.append((one.unit or 0, poll))
-        return False
-
     settings = BusSettings("rs485", NetworkAddress(host, port, framing), 9600, 0.005)
-    worker = BusWorker(
+    bus = BusWorker(
         settings,
         [
             device(profile, unit, INTERVALS[unit])
@@ -72,14 +71,27 @@ def run_worker(
         on_poll=take,
         tally=tally,
     )
-    thread = threading.Thread(target=worker.run)
+    thread = threading.Thread(target=bus.run)
     thread.start()
     try:
-        wait_until(lambda: until(polls), within_s=30, what="enough polls")
+        yield tally
     finally:
         stopped.set()
         thread.join(5)
     assert not thread.is_alive()
+
+
+def run_worker(
+    gateway: Gateway, framing: Literal["socket", "rtu"], until: Callable[[list[tuple[int, Poll]]], bool]
+) -> tuple[list[tuple[int, Poll]], Tally]:
+    polls: list[tuple[int, Poll]] = []
+
+    def take(one: Device, poll: Poll) -> bool:
+        polls.append((one.unit or 0, poll))
+        return False
+
+    with worker(gateway.address, framing, take) as tally:
+        wait_until(lambda: until(polls), within_s=30, what="enough polls")
     return polls, tally
 
 
@@ -120,6 +132,32 @@ def test_a_meter_and_a_heat_pump_share_a_line(framing, name):
     assert tally.value("poller_connects_total", bus="rs485") == 1
     assert polls[0][0] == HEAT_PUMP_UNIT, "what stops when it is not polled goes first"
     assert of(METER_UNIT, polls)[0].identity["serial_number"] == house.state().meter.serial_number
+
+
+def test_while_the_gateway_refuses_connections_every_device_goes_offline_and_comes_back():
+    """The heat pump tries to connect every second; the meter beside it stayed online for ever."""
+    said: dict[int, list[bool]] = {METER_UNIT: [], HEAT_PUMP_UNIT: []}
+    trackers: dict[int, Tracker] = {}
+
+    def take(one: Device, poll: Poll) -> bool:
+        unit = one.unit or 0
+        folded = fold_poll(one, trackers.setdefault(unit, new_tracker(one, poll.due)), poll)
+        trackers[unit] = folded.tracker
+        if folded.online is not None and said[unit][-1:] != [folded.online]:
+            said[unit].append(folded.online)
+        return False
+
+    house = LiveHouse(start_s=WINTER_S, monotonic=time.monotonic)
+    with house_gateway(house, baud=9600) as gateway, worker(gateway.address, "socket", take):
+        wait_until(lambda: said == {2: [True], 7: [True]}, within_s=10, what="both devices")
+        gateway.stop()
+        wait_until(lambda: said == {2: [True, False], 7: [True, False]}, within_s=10, what="both to be lost")
+        with house_gateway(house, port=gateway.address[1], baud=9600):
+            wait_until(
+                lambda: said == {2: [True, False, True], 7: [True, False, True]},
+                within_s=10,
+                what="both to be back",
+            )
 
 
 @pytest.mark.parametrize(("framing", "name"), [("socket", "tcp"), ("rtu", "rtu")])

@@ -264,7 +264,7 @@ def test_a_late_answer_does_not_hide_that_the_gateway_has_gone():
         job = timetable.next(0.0, is_connected=False)
         gone = BlockFailure(job.block, FailureReason.UNREACHABLE, "gone", 0.0)
         finished = timetable.report(job, gone, 0.0, late=frozenset({PUMP}))
-    assert finished is not None
+    assert finished
     assert timetable.next(0.5, is_connected=False) == 1.0
 
 

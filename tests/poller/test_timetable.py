@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import cycle, pairwise
+from itertools import count, cycle, pairwise
 
 import pytest
 
@@ -76,8 +76,7 @@ class Play:
                 if reason is None
                 else BlockFailure(step.block, reason, reason.value, self.now)
             )
-            if finished := self.timetable.report(step, outcome, self.now, late=self.late):
-                self.polls.append(finished)
+            self.polls += self.timetable.report(step, outcome, self.now, late=self.late)
         return self
 
     def times(self, unit: int) -> list[float]:
@@ -232,6 +231,46 @@ def test_an_unreachable_gateway_does_not_make_a_device_down_and_its_poll_is_repe
     assert play.times(METER) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
     assert [poll.due for poll in play.polls] == [0] * 6
     assert {job.timeout_s for _, job in play.sent} == {1.0}
+
+
+@pytest.mark.parametrize("connecting_s", [0.0, 1.5], ids=["refused", "no answer"])
+def test_while_the_gateway_is_away_every_device_has_failed_polls_and_only_the_heat_pump_tries(connecting_s):
+    """It tries every second, so that no other request has room before it: the others were online for ever."""
+    away = lambda now: 30 <= now < 300  # noqa: E731
+    tries = count()
+
+    def answer(job, now):
+        # Of the two requests of a poll, the second comes while the connection's back-off still lasts.
+        return (
+            (FailureReason.UNREACHABLE, connecting_s * (next(tries) % 2 == 0)) if away(now) else (None, FAST)
+        )
+
+    pump = plan(PUMP, interval_s=10, keep_alive=True)
+    timetable = Timetable([pump, plan(METER), plan(OTHER, interval_s=5)], 0.0, is_rtu=True)
+    play = Play(timetable, answer, is_connected=False).until(340.0)
+    for unit, interval_s in ((METER, 30), (OTHER, 5)):
+        slots = {poll.due for poll in play.polls if poll.plan.unit == unit}
+        assert slots == set(range(0, 340, interval_s)), "there is a poll for each of its slots"
+    assert {job.plan.unit for at, job in play.sent if away(at)} == {PUMP}
+    back = [(at, job.plan.unit) for at, job in play.sent if not away(at) and at > 30]
+    assert back[0] == (pytest.approx(300, abs=1.1), PUMP)
+    assert {unit for at, unit in back if at < 303} == {PUMP, METER, OTHER}, "and the others at once after it"
+
+
+def test_a_poll_under_way_ends_with_what_it_has_when_another_finds_no_connection():
+    """The meter's second block is to be repeated when the pump's turn comes."""
+    meter = plan(METER, block(0, 10), block(50, 20))
+    pump = plan(PUMP, interval_s=10, keep_alive=True)
+
+    def answer(job, now):
+        if job.plan.unit == PUMP:
+            return (FailureReason.UNREACHABLE, 0.0) if now > 5 else (None, FAST)
+        return (FailureReason.TIMEOUT, 9.0) if job.block.count == 20 else (None, FAST)
+
+    play = Play(Timetable([meter, pump], 0.0, is_rtu=True), answer).until(11.0)
+    _, lost, cut = play.polls
+    assert (lost.plan.unit, cut.plan.unit) == (PUMP, METER)
+    assert [type(one) for one in cut.outcomes] == [BlockRead, BlockFailure]
 
 
 def test_no_request_begins_that_could_make_the_heat_pump_wait():
