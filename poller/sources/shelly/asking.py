@@ -26,20 +26,19 @@ class Asking:
     Args:
         prefix: Its topic prefix.
         signature: Where its answers go, without `/rpc`.
-        is_often: Whether its status is asked once a minute, not only when it or the poller has come.
     """
 
-    def __init__(self, prefix: str, signature: str, *, is_often: bool) -> None:
+    def __init__(self, prefix: str, signature: str) -> None:
         self.signature = signature
         self._prefix = prefix
-        self._is_often = is_often
+        self._is_often = False
         self._connection = 0
         self._is_online = True
         self._number = 0
         self._open: dict[int, tuple[str, float]] = {}
         self._listed = Page()
         self._next_offset: int | None = None
-        self._list_due = self._status_due = self._asked_at = 0.0
+        self._list_due = self._status_due = self._asked_at = self._status_asked_at = 0.0
         self._pause_s = FIRST_PAUSE_S
 
     def due(self, now: float, connection: int) -> Iterator[Message]:
@@ -60,6 +59,7 @@ class Asking:
             self._listed = Page()
             yield self._ask(now, LISTING, 0)
         if now >= self._status_due and not self._is_open(STATUS):
+            self._status_asked_at = now
             self._status_due = now + (STATUS_EVERY_S if self._is_often else LIST_EVERY_S)
             yield self._ask(now, STATUS)
 
@@ -68,6 +68,12 @@ class Asking:
         self._is_online = is_online
         if is_online:
             self._want_all(now)
+
+    def ask_often(self) -> None:
+        """Ask for its status once a minute from now on, not only when it or the poller has come."""
+        if not self._is_often:
+            self._is_often = True
+            self._status_due = min(self._status_due, self._status_asked_at + STATUS_EVERY_S)
 
     def want_components(self, now: float) -> None:
         """Something was set up differently."""

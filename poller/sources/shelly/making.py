@@ -21,6 +21,9 @@ HUMIDITY = "humidity_percent"
 BATTERY = "battery_percent"
 LAST_SEEN = "last_seen_timestamp"
 
+_MAY_REST = re.compile("(switch|em|em1):[0-9]+|temperature:[1-9][0-9]{2}")
+"""Components that tell only what has changed, of devices that are never asleep; a sensor add-on counts from 100."""
+
 WITHOUT_ID = frozenset({"wifi", "sys"})
 """Components of which a device has one."""
 
@@ -60,6 +63,11 @@ class Made:
     gateway: str
     places: Mapping[str, tuple[Place, ...]]
     constants: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether something of it may say nothing for hours, and is there all the same."""
+        return any(_MAY_REST.fullmatch(one.component) for where in self.places.values() for one in where)
 
 
 @dataclass(frozen=True, slots=True)

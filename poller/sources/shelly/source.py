@@ -82,7 +82,7 @@ class ShellySource:
     def __init__(self, settings: Sequence[ShellySettings], profiles: Profiles, *, signature: str) -> None:
         self._profiles = profiles
         self._gateways = {
-            one.prefix: _Gateway(one, Asking(one.prefix, f"{signature}-{place}", is_often=one.is_asked_often))
+            one.prefix: _Gateway(one, Asking(one.prefix, f"{signature}-{place}"))
             for place, one in enumerate(settings)
         }
         self.filters = tuple(
@@ -246,6 +246,8 @@ class ShellySource:
             self._made.setdefault(name, replace(made, device=replace(made.device, labels=labels)))
         self._where = {}
         for one in self._made.values():
+            if one.may_rest:
+                self._gateways[one.gateway].asking.ask_often()
             for name, places in one.places.items():
                 for place in places:
                     self._where.setdefault((one.gateway, place.component), []).append((one, name, place))

@@ -137,11 +137,6 @@ class ShellySettings:
         named: tuple[NamedTable, ...] = (*self.sensors, *self.thermostats, *self.pumps, *self.meters)
         return tuple(one.name for one in named)
 
-    @property
-    def is_asked_often(self) -> bool:
-        """Whether something of it may rest for hours without a word, and is there all the same."""
-        return bool(self.thermostats or self.pumps or self.meters)
-
 
 def read_shelly(tables: tuple[ShellyTable, ...]) -> tuple[ShellySettings, ...]:
     """What the tables mean.

@@ -140,6 +140,89 @@ def test_a_switch_may_be_a_pump():
     )
 
 
+def asked_for_status(house: House, prefix: str, seconds: int, **status: object) -> list[int]:
+    """When it is asked how it stands; it answers with these components each time."""
+    found = []
+    for second in range(seconds):
+        house.now = float(second)
+        for question in house.asks():
+            if question["method"] == "Shelly.GetStatus":
+                found.append(second)
+                house.hears(f"{question['src']}/rpc", {"id": question["id"], "src": prefix, "result": status})
+    return found
+
+
+ADD_ON = {"temperature:100": {"id": 100, "tC": 31.5}}
+
+
+@pytest.mark.parametrize(
+    ("what", "config", "status"),
+    [
+        ("a meter", only(EM), {"em:0": {"id": 0, "total_act_power": 46.0}}),
+        ("a clamp", only(EM), {"em1:1": {"id": 1, "act_power": 46.0}}),
+        ("a sensor at an add-on", only(MINI), ADD_ON),
+        (
+            "one that has a name",
+            only(MINI, '[[shelly.sensor]]\nname = "tank"\ncomponent = "temperature:100"'),
+            ADD_ON,
+        ),
+    ],
+)
+def test_what_is_found_and_may_rest_is_asked_once_a_minute(what, config, status):
+    """Under a steady load a meter tells its energy alone, and a tank keeps its temperature for hours."""
+    house = House(config)
+    assert asked_for_status(house, "any", 200, **status) == [0, 60, 120, 180], what
+    (found,) = house.names()
+    assert not any(one.online is False for _, one in house.trackers.listen(house.now))
+    house.restart()
+    house.now = 0.0
+    assert asked_for_status(house, "any", 100) == [0, 60], "the next run knows it from the start"
+    assert house.names() == {found}
+
+
+def test_a_meter_that_is_found_between_two_questions_need_not_wait_for_the_next():
+    house = House(only(EM))
+    assert asked_for_status(house, EM, 100) == [0]
+    house.notified("em:0", EM, id=0, total_act_power=46.0)
+    assert [one["method"] for one in house.asks()] == ["Shelly.GetStatus"]
+
+
+def test_a_steady_load_keeps_its_power():
+    """Nothing but the energy is told by itself, and that keeps the meter online."""
+    house = House(only(EM))
+    house.notified("em:0", EM, id=0, total_act_power=46.0, a_freq=50.0)
+    powers = []
+    for minute in range(1, 8):
+        house.now = 60.0 * minute
+        for question in house.asks():
+            if question["method"] == "Shelly.GetStatus":
+                result = {"em:0": {"id": 0, "total_act_power": 46.0, "a_freq": 50.0}}
+                told = house.hears(f"{question['src']}/rpc", {"id": question["id"], "result": result})
+                powers += [one.fresh.get("power_total_kw") for one in told]
+        house.notified("emdata:0", EM, id=0, total_act=1000 + 0.77 * minute)
+    assert powers == [0.046] * 7
+
+
+@pytest.mark.parametrize(
+    ("what", "config", "status"),
+    [
+        (
+            "what sleeps on a battery",
+            only(HT),
+            {
+                "temperature:0": {"id": 0, "tC": 20.1},
+                "humidity:0": {"id": 0, "rh": 57.0},
+                "devicepower:0": {"id": 0, "battery": {"percent": 73}},
+            },
+        ),
+        ("a meter that nobody wants", only(EM, "unnamed = false"), {"em:0": {"id": 0}}),
+        ("the inside of a device", only(PRO2), {"temperature:0": {"id": 0, "tC": 48.2}}),
+    ],
+)
+def test_what_need_not_be_asked_often_is_not(what, config, status):
+    assert asked_for_status(House(config), "any", 1000, **status) == [0], what
+
+
 def test_a_switch_that_rests_is_asked_once_a_minute_and_stays():
     house = House(only(MINI, '[[shelly.thermostat]]\nname = "room"'))
     asked = 0
