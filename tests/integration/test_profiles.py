@@ -57,8 +57,8 @@ def polled(device: Device, gateway: Gateway, framing: str, clock: Clock, until_s
                 outcome = replace(transport.read(step.block, UNIT, 2.0), read_at=clock.now)
             except ReadError as error:
                 outcome = BlockFailure(step.block, error.reason, str(error), clock.now)
-            if finished := timetable.report(step, outcome, clock.now):
-                polls.append(Poll(finished.due, finished.ended, finished.outcomes))
+            over = timetable.report(step, outcome, clock.now)
+            polls += [Poll(one.due, one.ended, one.outcomes) for one in over]
     finally:
         transport.close()
     return polls
