@@ -72,6 +72,8 @@ fi
 
 # --- the backup: what there is on this machine, written down where a person can change it ---
 install -d -m 700 /var/backups/heating
+# An empty folder is taken for one whose disk is not mounted.
+install -m 644 backups/README /var/backups/heating/README
 if ! grep -q '^\[backup\]' /etc/heating/config.toml; then
     {
         printf '\n# Every night, by heating-backup.timer (docs/backup.md).\n[backup]\n'

@@ -69,7 +69,6 @@ def write_archive(path: Path, head: Head, files: Iterable[tuple[str, Path]]) -> 
     """
     unfinished = path.with_name(f".{path.name}{UNFINISHED}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as raw:
             _write(raw, head, files)

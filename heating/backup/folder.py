@@ -42,7 +42,6 @@ def stage_in(folder: Path, prometheus: Path | None) -> Iterator[Path]:
     Raises:
         CommandError: Another backup is being written there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _lock(descriptor, folder)

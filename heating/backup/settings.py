@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bridge.config import BridgeTable
-from heating.backup.table import BackupTable
+from heating.backup.table import FOLDER, BackupTable
 from poller.config import PollerTable
 from readings.environment import only
 from readings.errors import SettingsError
@@ -45,6 +45,8 @@ class BackupSettings:
     """Where everything is.
 
     Attributes:
+        folder: Where backups are written.
+        makes_folder: Whether that folder is made when it is not there.
         beside: The folder of what `also` and `perhaps` name.
         also: Files and folders that belong to the configuration.
         perhaps: The same, where they are there.
@@ -53,6 +55,7 @@ class BackupSettings:
 
     config: Path
     folder: Path
+    makes_folder: bool
     beside: Path
     also: tuple[str, ...]
     perhaps: tuple[str, ...]
@@ -92,7 +95,8 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> BackupSettings:
         raise SettingsError(f"{path}: backup: expected a place of its own for each part")
     return BackupSettings(
         config=path,
-        folder=path.parent / table.folder,
+        folder=path.parent / (table.folder or FOLDER),
+        makes_folder=table.folder is None,
         beside=path.parent if table.stack is None else path.parent / table.stack,
         also=table.also,
         perhaps=() if table.stack is None else ADDED,

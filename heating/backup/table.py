@@ -6,11 +6,16 @@ from typing import Annotated
 import msgspec
 
 
+FOLDER = "backups"
+"""Where backups are written when the configuration names no folder; this one alone is made."""
+
+
 class BackupTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[backup]`; paths are relative to the configuration file.
 
     Attributes:
-        folder: Where backups are written.
+        folder: Where backups are written, `backups` if it is not named. A named one must be there with something in
+            it: otherwise its disk may not be mounted.
         at: When, every night, HH:MM.
         also: Files and folders beside the configuration file that belong to it: certificates, profiles.
         stack: The folder of compose.yaml; what `also` names is there, and what a person adds to the stack.
@@ -20,7 +25,7 @@ class BackupTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         grafana: Grafana's database, `grafana.db`.
     """
 
-    folder: str = "backups"
+    folder: str | None = None
     at: Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")] = "03:00"
     also: tuple[str, ...] = ()
     stack: str | None = None

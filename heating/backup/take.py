@@ -58,6 +58,8 @@ def take_backup(
         raise CommandError(f"{path}: is there already")
     head = Head(format=FORMAT, version=VERSION, made=now.isoformat(timespec="seconds"))
     try:
+        if output is None:
+            _see_folder(settings)
         with stage_in(path.parent, settings.places.get("prometheus")) as stage, ExitStack() as held:
             if output is None:
                 make_room(settings.folder, _most_bytes(settings), free)
@@ -70,6 +72,23 @@ def take_backup(
         raise CommandError(f"{path}: cannot be written: {error}") from error
     taken = {name.partition("/")[0] for name, _ in files}
     return path, [part for part in PARTS if part in taken]
+
+
+def _see_folder(settings: BackupSettings) -> None:
+    """Make the folder, or see that one which somebody named is the right one.
+
+    Where its disk is not mounted there is no folder, or an empty one. What is written there is lost with the disk below,
+    and hidden once the right one is mounted.
+    """
+    folder = settings.folder
+    if settings.makes_folder:
+        folder.mkdir(exist_ok=True)
+    elif not folder.is_dir():
+        raise CommandError(f"{folder}: there is no such folder: is its disk mounted?")
+    elif not any(folder.iterdir()):
+        raise CommandError(
+            f"{folder}: is empty: is its disk mounted? If this is the right folder, put any file into it first"
+        )
 
 
 def _gather(

@@ -77,7 +77,7 @@ ALL_OF_THEM = (
     "remote_write[0].url: expected http://HOST:PORT/PATH",
     "report.prise: unknown key",
     "report.timezone: expected a name like",
-    "backup.folder: expected `str`, got `int`",
+    "backup.folder: expected `str | null`, got `int`",
 )
 
 

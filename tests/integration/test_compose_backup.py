@@ -96,6 +96,7 @@ def house(tmp_path: Path) -> Iterator[tuple[Stack, Path]]:
     os.chown(key, 1883, 1883)
     (tmp_path / "backups").mkdir()
     os.chown(tmp_path / "backups", 1000, 1000)
+    (tmp_path / "backups" / "README").touch()
     for folder in (tmp_path, home):
         folder.chmod(0o755)
     (override := tmp_path / "test.yaml").write_text(FOR_THE_TEST.replace("FOLDER", str(tmp_path)))
@@ -180,9 +181,17 @@ def make_backup(stack: Stack, folder: Path) -> Path:
         lambda: "mosquitto.db" in stack("exec", "--no-TTY", "mosquitto", "ls", "/mosquitto/data"),
         what="the broker's file",
     )
+    (sign := folder / "backups" / "README").rename(folder / "README")
     stack("up", "--detach", "--no-deps", "backup")
+    wait_until(
+        lambda: "no backup was made" in stack("logs", "backup"), within_s=40, what="its disk is missed"
+    )
+    assert "/backups: is empty: is its disk mounted?" in stack("logs", "backup")
+    assert not list(sign.parent.iterdir())
+    (folder / "README").rename(sign)
+    stack("restart", "--timeout", "5", "backup")
     wait_until(lambda: "the next backup is due at" in stack("logs", "backup"), within_s=40, what="a backup")
-    (made,) = (folder / "backups").iterdir()
+    (made,) = (folder / "backups").glob("heating-*")
     return made
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from heating.__main__ import main
 from heating.backup.folder import RESERVE_BYTES, make_room, note_request, note_snapshot, stage_in
 from heating.backup.rotation import name_backup
 from heating.backup.settings import ADDED, BackupSettings
@@ -50,7 +51,7 @@ def test_the_newest_is_never_given_up_for_the_next_one_and_then_nothing_is(tmp_p
 
 def settings(folder: Path, **places: Path) -> BackupSettings:
     (config := folder / "config.toml").write_text("")
-    return BackupSettings(config, folder / "backups", folder, (), (), places)
+    return BackupSettings(config, folder / "backups", True, folder, (), (), places)
 
 
 def test_a_backup_counts_what_it_will_take_before_it_begins(tmp_path):
@@ -79,6 +80,26 @@ def test_what_a_loss_of_power_left_is_taken_away_by_the_next_one_with_its_snapsh
     with stage_in(tmp_path / "backups", prometheus) as stage:
         assert {one.name for one in (tmp_path / "backups").iterdir()} == {stage.name, ".mine"}
     assert {one.name for one in (prometheus / "snapshots").iterdir()} == {"theirs"}
+
+
+def test_on_a_disk_that_is_not_mounted_no_backup_is_written_on_the_disk_below(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (usb := Path("usb")).mkdir()
+    Path("config.toml").write_text('[backup]\nfolder = "usb/heating"\n')
+    assert main(["backup", "--config", "config.toml"]) == 1
+    assert capsys.readouterr().err == "usb/heating: there is no such folder: is its disk mounted?\n"
+    assert main(["backup", "-o", "usb/heating/b.tar.gz", "--config", "config.toml"]) == 1
+    assert "No such file or directory: 'usb/heating'" in capsys.readouterr().err
+    assert not list(usb.iterdir())
+    (folder := usb / "heating").mkdir()  # as the engine makes it
+    assert main(["backup", "--config", "config.toml"]) == 1
+    assert (
+        "is empty: is its disk mounted? If this is the right folder, put any file" in capsys.readouterr().err
+    )
+    assert not list(folder.iterdir())
+    (folder / "README").touch()
+    assert main(["backup", "--config", "config.toml"]) == 0
+    assert len(list(folder.iterdir())) == 2
 
 
 def snapshot_in(prometheus: Path, name: str) -> None:
