@@ -7,6 +7,7 @@
 #   /var/lib/heating          journal and store
 #   /var/backups/heating      a backup every night
 set -eu
+umask 022    # the services' user has to read what root makes here
 cd "$(dirname "$0")/.."
 say() { echo "install-service: $*"; }
 [ "$(id -u)" = 0 ] || { say "run it with sudo" >&2; exit 1; }
@@ -54,21 +55,39 @@ done
 
 install -m 644 systemd/heating-*.service systemd/heating-backup.timer /etc/systemd/system/
 
-# --- the broker: Debian's, unless somebody has set it up already ---
+# --- the broker: Debian's, unless somebody has set it up already or has another one ---
 others=$(find /etc/mosquitto/conf.d -name '*.conf' ! -name heating.conf 2>/dev/null || true)
-if ! command -v mosquitto >/dev/null; then
+address=$(/opt/heating/venv/bin/python - 2>/dev/null <<'END' || true
+import pathlib, tomllib
+mqtt = tomllib.loads(pathlib.Path("/etc/heating/config.toml").read_text("utf-8")).get("mqtt", {})
+print(f"{mqtt.get('host', 'localhost')}:{mqtt.get('port', 1883)}")
+END
+)
+whose=theirs
+if [ -z "$address" ]; then
+    whose=unknown
+    say "/etc/heating/config.toml cannot be read, so the broker's settings stay as they are: heating check says why"
+elif ! command -v mosquitto >/dev/null; then
     say "mosquitto is not installed here: [mqtt] in /etc/heating/config.toml says where the broker is"
-elif [ -n "$others" ]; then
+elif ! echo "$address" | grep -qxE '(localhost|127\.0\.0\.1|::1):1883'; then
+    say "the broker is $address, as [mqtt] in /etc/heating/config.toml says; this machine's mosquitto stays as it is"
+elif [ -n "$others" ] && [ ! -e /etc/mosquitto/conf.d/heating.conf ]; then
     say "mosquitto has settings already ($others): [mqtt] in /etc/heating/config.toml says how to connect"
 else
+    whose=ours
     install -m 400 -o mosquitto /etc/heating/secrets/mosquitto/passwords /etc/mosquitto/heating.passwords
     install -m 400 -o mosquitto mosquitto/acl /etc/mosquitto/heating.acl
     install -m 644 systemd/mosquitto.conf /etc/mosquitto/conf.d/heating.conf
-    for program in poller bridge; do
-        install -d "/etc/systemd/system/heating-$program.service.d"
-        sed "s/PROGRAM/$program/g" systemd/broker.conf >"/etc/systemd/system/heating-$program.service.d/broker.conf"
-    done
 fi
+for program in poller bridge; do
+    settings=/etc/systemd/system/heating-$program.service.d
+    if [ $whose = ours ]; then
+        install -d "$settings"
+        sed "s/PROGRAM/$program/g" systemd/broker.conf >"$settings/broker.conf"
+    elif [ $whose = theirs ]; then
+        rm -f "$settings/broker.conf"
+    fi
+done
 
 # --- the backup: what there is on this machine, written down where a person can change it ---
 install -d -m 700 /var/backups/heating
@@ -94,7 +113,7 @@ if [ ! -d /run/systemd/system ]; then
     exit 0
 fi
 systemctl daemon-reload
-[ ! -e /etc/mosquitto/conf.d/heating.conf ] || systemctl restart mosquitto
+[ $whose != ours ] || systemctl restart mosquitto
 systemctl enable --quiet heating-poller heating-bridge
 systemctl enable --quiet --now heating-backup.timer
 # The poller alone first, so that a heat pump is without it for seconds.

@@ -136,6 +136,86 @@ def test_make_takes_away_what_it_made_for_an_older_python(tmp_path: Path, has_pi
     assert (tmp_path / ".venv").exists() == stays
 
 
+def part_of_the_script(begins: str, ends: str) -> str:
+    script = (ROOT / "systemd" / "install.sh").read_text()
+    return script[script.index(begins) : script.index(ends)]
+
+
+def test_what_root_makes_can_be_read_by_the_services_whatever_root_keeps_for_itself(tmp_path: Path):
+    beginning = part_of_the_script("#!/bin/sh", "# --- the programs")
+    write_program(tmp_path / "systemd" / "install.sh", f"{beginning}\numask")
+    write_program(tmp_path / "bin" / "id", "echo 0")
+    outcome = subprocess.run(
+        ["sh", "-c", f"umask 077 && sh {tmp_path}/systemd/install.sh"],
+        env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert outcome.stdout == "0022\n"
+
+
+OURS, THEIRS, BOTH = "heating.conf", "tls.conf", "heating.conf tls.conf"
+
+
+@pytest.mark.parametrize(
+    ("mqtt", "has_mosquitto", "conf_d", "set_up", "told"),
+    [
+        ('[mqtt]\nhost = "localhost"', True, "", True, ""),
+        ('[mqtt]\nhost = "127.0.0.1"', True, OURS, True, ""),
+        ("", True, "", True, ""),
+        ("", True, BOTH, True, ""),
+        ("", True, THEIRS, False, "mosquitto has settings already"),
+        ('[mqtt]\nhost = "192.168.2.5"', True, "", False, "the broker is 192.168.2.5:1883"),
+        ('[mqtt]\nhost = "192.168.2.5"', True, OURS, False, "the broker is 192.168.2.5:1883"),
+        ("[mqtt]\nport = 1884", True, "", False, "the broker is localhost:1884"),
+        ("", False, "", False, "mosquitto is not installed here"),
+        ("[mqtt", True, OURS, None, "config.toml cannot be read"),
+    ],
+)
+def test_this_machines_broker_is_set_up_only_where_the_configuration_names_it(
+    tmp_path: Path, mqtt: str, has_mosquitto: bool, conf_d: str, set_up: bool | None, told: str
+):
+    """What an earlier run left, or that mosquitto is installed, does not overrule it."""
+    part = part_of_the_script("# --- the broker", "# --- the backup")
+    part = part.replace(" -o mosquitto", "").replace("/opt/heating/venv/bin/python", sys.executable)
+    part = part.replace("/etc/", f"{tmp_path}/")
+    (tmp_path / "heating" / "secrets" / "mosquitto").mkdir(parents=True)
+    (tmp_path / "heating" / "secrets" / "mosquitto" / "passwords").touch()
+    (tmp_path / "heating" / "config.toml").write_text(f"{mqtt}\n")
+    (tmp_path / "mosquitto" / "conf.d").mkdir(parents=True)
+    for name in conf_d.split():
+        (tmp_path / "mosquitto" / "conf.d" / name).touch()
+    told_before = []
+    for program in ("poller", "bridge"):
+        told_before.append(tmp_path / "systemd" / "system" / f"heating-{program}.service.d" / "broker.conf")
+        told_before[-1].parent.mkdir(parents=True)
+        told_before[-1].write_text("of an earlier run")
+    if has_mosquitto:
+        write_program(tmp_path / "bin" / "mosquitto", "true")
+    for name in ("find", "grep", "install", "sed", "rm"):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).symlink_to(needs(name))
+    outcome = subprocess.run(
+        ["/bin/sh", "-euc", f'say() {{ echo "$*"; }}\n{part}'],
+        env={"PATH": f"{tmp_path}/bin"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told in outcome.stdout
+    assert bool(outcome.stdout) == bool(told)
+    assert outcome.stderr == ""
+    if set_up is None:
+        assert all(one.read_text() == "of an earlier run" for one in told_before)
+    else:
+        assert [one.exists() and "HEATING_MQTT__HOST" in one.read_text() for one in told_before] == [
+            set_up
+        ] * 2
+        assert [one.exists() for one in told_before] == [set_up] * 2
+
+
 def test_the_script_is_one_that_a_shell_can_read():
     subprocess.run(["sh", "-n", str(ROOT / "systemd" / "install.sh")], check=True)
 

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import msgspec
 
-
 FOLDER = "backups"
 """Where backups are written when the configuration names no folder; this one alone is made."""
 
