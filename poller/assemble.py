@@ -107,10 +107,10 @@ def fold_poll(device: Device, tracker: Tracker, poll: Poll) -> Folded:
         identity=note_serial(tracker.identity, poll.identity, poll.ended),
     )
     answers, undecodable = _decode(device, poll.reads)
-    if not answers:
+    blocks = _suspect(device, answers)
+    if not blocks:
         folded = note_silence(device, tracker, on=poll.due, now=poll.ended)
         return replace(folded, rejections=undecodable)
-    blocks = _suspect(device, answers)
     verdicts: dict[str, Verdict] = {}
     for block in blocks:
         tracker, judged = _judge(device, tracker, block)
@@ -193,17 +193,26 @@ def _decode(
         try:
             decoded = decode_block(read)
         except DecodeError:
-            undecodable += [Rejection(point.name, Reason.UNDECODABLE) for point in read.block.points]
+            undecodable += [
+                Rejection(point.name, Reason.UNDECODABLE)
+                for point in read.block.points
+                if point.name in device.fields
+            ]
         else:
-            known = {name: reading for name, reading in decoded.items() if name in device.fields}
-            answers.append((read.read_at, known))
+            answers.append((read.read_at, decoded))
     return answers, tuple(undecodable)
 
 
 def _suspect(device: Device, answers: Iterable[tuple[float, Mapping[str, Decoded]]]) -> list[_Block]:
-    rules = {name: one.rules for name, one in device.fields.items()}
+    """The answers with what is the device's own of them; a witness only says whether its phase is dead."""
+    rules = {name: one.rules for name, one in (*device.fields.items(), *device.witnesses.items())}
     poll = {name: reading for _, readings in answers for name, reading in readings.items()}
-    return [_Block(at, readings, find_impossible(rules, readings, poll)) for at, readings in answers]
+    blocks = []
+    for at, readings in answers:
+        own = {name: reading for name, reading in readings.items() if name in device.fields}
+        if own:
+            blocks.append(_Block(at, own, find_impossible(rules, own, poll)))
+    return blocks
 
 
 def _judge(device: Device, tracker: Tracker, block: _Block) -> tuple[Tracker, dict[str, Verdict]]:

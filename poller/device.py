@@ -45,6 +45,16 @@ class Device:
         )
 
     @property
+    def witnesses(self) -> Mapping[str, Field]:
+        """The voltages that were not chosen and excuse what was (`live_when`): read with it, never published."""
+        wanted = {one.rules.live_when for one in self.fields.values()}
+        return {
+            name: one
+            for name, one in self.profile.fields.items()
+            if name in wanted and name not in self.fields
+        }
+
+    @property
     def prefixes(self) -> tuple[str, ...]:
         """The prefixes of its metrics' names: each of its fields makes one series per prefix."""
         return self.key.kind.value, *self.aliases

@@ -135,12 +135,15 @@ def find_impossible(
 ) -> dict[str, Reason]:
     """The fields of a block that no device can send; one is enough to suspect all of the block.
 
+    A dead phase excuses nothing in a block of zeros: the same answer would show the voltage as 0 too.
+
     Args:
         rules: By field.
         block: What the block holds.
-        poll: What all blocks of the poll hold: a voltage may be in another one.
+        poll: What all blocks of the poll hold: a voltage may be in another one, and need be none of the device's fields.
     """
     found = {}
+    is_zeros = all(reading == 0 for reading in block.values())
     for name, reading in block.items():
         bounds = rules[name].possible
         if isinstance(reading, NoNumber):
@@ -149,7 +152,7 @@ def find_impossible(
         elif (
             bounds is not None
             and not bounds[0] <= reading <= bounds[1]
-            and not _is_dead(rules, poll, rules[name].live_when)
+            and (is_zeros or not _is_dead(rules, poll, rules[name].live_when))
         ):
             found[name] = Reason.IMPOSSIBLE
     return found

@@ -30,7 +30,7 @@ def pace(device: Device) -> Mapping[str, int]:
         voltage = one.rules.live_when
         if one.difference is not None:
             every |= dict.fromkeys(one.difference, min(every[source] for source in one.difference))
-        elif voltage in every and name in every:
-            every[voltage] = min(every[voltage], every[name])
+        elif voltage is not None and name in every:
+            every[voltage] = min(every.get(voltage, every[name]), every[name])
     fastest = min(every.values(), default=1)
     return {name: 1 if polls == fastest else polls for name, polls in every.items()}

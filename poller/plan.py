@@ -83,7 +83,8 @@ def plan_device(device: Device, *, baud: int, turnaround_s: float, distinct: boo
             every=every,
         )
 
-    blocks = plan((one.point for one in device.fields.values() if one.point is not None), pace(device))
+    wanted = (*device.fields.values(), *device.witnesses.values())
+    blocks = plan((one.point for one in wanted if one.point is not None), pace(device))
     if not blocks:
         raise ProfileError(f"{device.key}: expected at least one field with an address")
     identity = plan(profile.identity.values(), {})

@@ -91,7 +91,7 @@ class Rules:
         kind: How the field behaves.
         range: Lowest and highest believable value; outside is rejected.
         possible: Outside it, the whole block that it came in is suspect...
-        live_when: ...unless this field, a voltage of the same poll, was read and is near zero.
+        live_when: ...unless this field, a voltage that is read with it, is near zero and something in the block is not 0.
         resolution: The smallest step of the device; a value that is not 0 but smaller in magnitude is garbage.
         low: A smaller magnitude is believed only when it comes twice: 0 is what a broken answer shows.
         jump: A larger step from the last accepted value must be confirmed by the next reading.

@@ -16,8 +16,10 @@ from poller.timetable import Job, Timetable
 from poller.transport import ReadError
 from readings.health import POLLER_HEALTH, Tally
 from readings.reading import DeviceKey
+from simulator.devices import profile_values
 from simulator.gateway import Gateway
 from simulator.house_bus import LiveHouse, house_bus
+from simulator.registers import RegisterMap, Value
 from tests.integration.test_bus_worker import WINTER_S
 
 UNIT = 1
@@ -34,7 +36,11 @@ class Clock:
 
 
 def everything(profile: Profile) -> Device:
-    fields = profile.choose(tuple(profile.fields))
+    return chosen(profile, tuple(profile.fields))
+
+
+def chosen(profile: Profile, more: tuple[str, ...] = ()) -> Device:
+    fields = profile.choose(more)
     return Device(DeviceKey(profile.kind, "it"), "", profile, fields, profile.interval_s, bus="b", unit=UNIT)
 
 
@@ -95,3 +101,44 @@ def test_a_device_that_fits_the_profile_is_read_and_believed(name, framing):
             assert said.values[field] is None, field
         else:
             assert said.values[field] == pytest.approx(truth[field], rel=1e-6), field
+
+
+def read(device: Device, holds: dict[str, Value]) -> Snapshot:
+    """What three polls make of a device that holds this all the time."""
+    points = [one.point for one in device.profile.fields.values() if one.point is not None]
+    registers = RegisterMap(points)
+    plan = plan_device(device, baud=9600, turnaround_s=0.03, distinct=False)
+    polls = []
+    for number in range(3):
+        due = number * device.interval_s
+        words = [registers.read(one.table, one.address, one.count, holds).words for one in plan.blocks]
+        reads = (BlockRead(one, held, due + 1) for one, held in zip(plan.blocks, words, strict=True))
+        polls.append(Poll(due, due + 1, tuple(reads)))
+    return last_state(device, polls)
+
+
+DEAD_L1: dict[str, Value] = {
+    "voltage_L1_v": 0.0, "frequency_hz": 0.0, "power_L1_kw": 0.0, "power_L2_kw": 0.45, "power_L3_kw": 0.45,
+    "power_total_kw": 0.9,
+}  # fmt: skip
+EXCUSED = [
+    name for name in MODBUS if any(one.rules.live_when for one in load_profile(name).choose().values())
+]
+
+
+@pytest.mark.parametrize("name", EXCUSED)
+def test_with_the_fuse_of_one_phase_gone_the_others_power_and_energy_are_read(name):
+    """The voltage that excuses a frequency of 0 is not among the default fields: it is read, and not published."""
+    device = chosen(load_profile(name))
+    house = LiveHouse(start_s=WINTER_S, monotonic=lambda: 0.0).state()
+    holds = {**profile_values(device.profile, house), **DEAD_L1}
+    said = read(device, holds)
+    assert said.values.keys() == device.fields.keys()
+    assert said.values["frequency_hz"] is None
+    assert said.values["power_total_kw"] == pytest.approx(0.9)
+    counts = [one for one in device.fields if one.startswith("energy_") and holds.get(one)]
+    assert counts
+    assert {one: said.values[one] for one in counts} == pytest.approx(
+        {one: holds[one] for one in counts}, rel=1e-4
+    )
+    assert not said.held

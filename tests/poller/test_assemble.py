@@ -294,6 +294,28 @@ def test_an_answer_that_does_not_fill_its_block_was_not_read():
     assert folded.rejections == (Rejection("power_factor", "undecodable"),)
 
 
+WITNESS = RegisterBlock(Table.HOLDING, 0x5002, 2, (METER.profile.fields["voltage_L1_v"].point,))
+
+
+def test_a_voltage_that_was_not_chosen_excuses_a_frequency_and_says_nothing_else():
+    """Its phase is dead: what comes with the frequency is believed."""
+    polls = Polls(blocks=(POWER, FACTOR, ENERGY, WITNESS)).warm()
+    folded = polls.poll(frequency_hz=0.0, voltage_L1_v=0.0)
+    assert state(folded).values["power_total_kw"] == 2.3
+    assert "power_total_kw" not in state(folded).held
+    assert state(folded).values.keys() == METER.fields.keys()
+    assert folded.rejections == (Rejection("frequency_hz", "range"),)
+    assert polls.poll(voltage_L1_v=math.nan).rejections == ()
+
+
+def test_a_voltage_that_was_not_chosen_does_not_show_that_its_device_can_be_read():
+    polls = Polls(blocks=(POWER, FACTOR, ENERGY, WITNESS)).warm()
+    assert polls.poll(fail=(POWER, FACTOR, ENERGY)).snapshot is None
+    short = Poll(polls.due, polls.due, (BlockRead(WITNESS, (1,), polls.due),))
+    folded = fold_poll(METER, polls.folded.tracker, short)
+    assert (folded.online, folded.rejections) == (False, ())
+
+
 WATER = block(HEAT_PUMP, Table.INPUT, 0, 14)
 
 

@@ -359,7 +359,7 @@ def test_a_profile_that_the_bus_cannot_poll_is_found_before_the_start(tmp_path, 
     path = write(tmp_path, text)
     assert main(["--config", str(path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == f"{path}: device[0].profile: frequency_hz: takes 2 registers, one request reads at most 1"
+    assert line == f"{path}: device[0].profile: voltage_L1_v: takes 2 registers, one request reads at most 1"
 
 
 def test_a_profile_of_the_users_own_is_named_like_any_other(tmp_path):

@@ -158,6 +158,11 @@ GOOD = {"frequency_hz": 50.0, "power_total_kw": 2.3, "voltage_L1_v": 230.0}
             {"frequency_hz": 198.0, "voltage_L1_v": 3.67e-27},
             {"frequency_hz": Reason.IMPOSSIBLE},
         ),
+        (
+            "nor is an answer of zeros",
+            {"frequency_hz": 0.0, "voltage_L1_v": 0.0, "power_total_kw": 0.0},
+            {"frequency_hz": Reason.IMPOSSIBLE},
+        ),
         ("a large power is not impossible", {"power_total_kw": 44.0}, {}),
         ("a sentinel is no fault", {"power_total_kw": NoNumber.SENTINEL}, {}),
     ],

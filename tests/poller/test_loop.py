@@ -377,7 +377,7 @@ def test_whatever_is_read_may_answer_other_programs():
     desk = ErrandDesk(world).asks(1004.0, "03 0009 0001", unit=3)
     play(world, [METER], 8, desk=desk)
     assert desk.notes == [
-        ("read", 2, "holding 20488+36"), ("read", 2, "holding 24576+12"), ("read", 2, "holding 16384+2"),
+        ("read", 2, "holding 20482+42"), ("read", 2, "holding 24576+12"), ("read", 2, "holding 16384+2"),
         ("read", 3, "holding 9+1"),
     ]  # fmt: skip
 

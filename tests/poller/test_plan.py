@@ -38,11 +38,11 @@ def plan(profile_name, *, baud, turnaround_s=0.03, distinct=True, more=()):
 @pytest.mark.parametrize(
     ("profile", "baud", "turnaround_s", "expected"),
     [
-        ("wago-879", 0, 0.03, ["holding 20488+36", "holding 24576+12"]),
-        ("wago-879", 0, 0.0, ["holding 20488+36", "holding 24576+12"]),
-        ("wago-879", 9600, 0.005, ["holding 20488+18", "holding 20522+2", "holding 24576+12"]),
-        ("wago-879", 9600, 0.03, ["holding 20488+36", "holding 24576+12"]),
-        ("wago-879", 2400, 0.03, ["holding 20488+18", "holding 20522+2", "holding 24576+12"]),
+        ("wago-879", 0, 0.03, ["holding 20482+42", "holding 24576+12"]),
+        ("wago-879", 0, 0.0, ["holding 20482+42", "holding 24576+12"]),
+        ("wago-879", 9600, 0.005, ["holding 20482+24", "holding 20522+2", "holding 24576+12"]),
+        ("wago-879", 9600, 0.03, ["holding 20482+42", "holding 24576+12"]),
+        ("wago-879", 2400, 0.03, ["holding 20482+24", "holding 20522+2", "holding 24576+12"]),
         ("lg-r290", 9600, 0.03, ["coil 0+1", "discrete 1+13", "holding 0+3", "input 0+14"]),
         ("lg-r290", 0, 0.03, ["coil 0+1", "discrete 1+13", "holding 0+3", "input 0+14"]),
     ],
@@ -206,6 +206,17 @@ def test_a_voltage_is_read_as_often_as_what_it_excuses():
     fields = {"frequency_hz": meter.fields["frequency_hz"], "voltage_L1_v": meter.fields["voltage_L1_v"]}
     fields["voltage_L1_v"] = replace(fields["voltage_L1_v"], interval_s=300)
     assert pace(replace(device("wago-879"), fields=fields)) == {"frequency_hz": 1, "voltage_L1_v": 1}
+
+
+def test_a_voltage_that_was_not_chosen_is_read_with_what_it_excuses():
+    """It costs a request of its own only as often as that, and no field."""
+    slow_one = device("carlo-gavazzi-em340")
+    frequency = replace(slow_one.fields["frequency_hz"], interval_s=90)
+    slow_one = replace(slow_one, fields={**slow_one.fields, "frequency_hz": frequency})
+    assert "voltage_L1_v" not in slow_one.fields
+    assert pace(slow_one)["voltage_L1_v"] == pace(slow_one)["frequency_hz"] == 3
+    blocks = plan_device(slow_one, baud=9600, turnaround_s=0.03, distinct=False).blocks
+    assert [one.every for one in blocks if "voltage_L1_v" in {point.name for point in one.points}] == [3]
 
 
 def test_the_pieces_of_a_slow_block_are_as_slow():
