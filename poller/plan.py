@@ -110,7 +110,7 @@ def plan_profile(profile: Profile, *, baud: int = 9600, turnaround_s: float = 0.
     >>> from poller.profile import load_profile
     >>> plan = plan_profile(load_profile("wago-879"))
     >>> len(plan.blocks), round(plan.poll_s * 1000)
-    (2, 216)
+    (2, 230)
     """
     device = Device(
         DeviceKey(profile.kind, "it"), "", profile, profile.choose(), profile.interval_s, bus="it", unit=1
