@@ -43,6 +43,9 @@ ASIDE_EVERY_S = 120.0
 LAST = 30
 """States of a device that go before those that wait: some minutes of it, for it may take two until it is its turn."""
 
+VERDICT_S = 5.0
+"""So soon after a sample was refused another one must pass for it to be to blame: later, it may have been the receiver."""
+
 MOST_DOUBTS = 8
 """Samples that fail or are refused without such a witness, before others are sent first to find one."""
 
@@ -164,6 +167,7 @@ class Sender:
         while batch.pieces and not self._stopping.is_set():
             piece = batch.pieces[0]
             samples = batch.samples[piece.begin : piece.end]
+            asked_s = self._monotonic()
             outcome = self._judge(*refused.pop(piece.begin, (None, 0.0))) or self._post(
                 batch, samples, may_be_there=piece.may_be_there
             )
@@ -186,7 +190,7 @@ class Sender:
                         # The largest piece is the most likely to hold a sample that passes.
                         rest = tuple(sorted(rest, key=lambda one: -one.size))
                     else:
-                        refused[piece.begin] = outcome, self._monotonic()
+                        refused[piece.begin] = outcome, asked_s
                     batch = self._outbox.arrange(batch, (*rest, piece))
                     if doubts >= min(MOST_DOUBTS, len(batch.pieces)):
                         if self._set_aside(batch):
@@ -204,8 +208,8 @@ class Sender:
         return self._monotonic() - self._took_s <= WITNESS_S
 
     def _judge(self, outcome: Refused | TooLarge | None, at_s: float) -> Refused | TooLarge | None:
-        """What was said of a sample at that time, if it is to blame by now."""
-        return outcome if self._has_witness() and self._monotonic() - at_s <= WITNESS_S else None
+        """What was said of a sample that was sent at that time, if it is to blame by now."""
+        return outcome if self._has_witness() and self._monotonic() - at_s <= VERDICT_S else None
 
     def _post(
         self, batch: Batch, samples: Sequence[Sample], *, may_be_there: bool

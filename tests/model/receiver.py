@@ -12,6 +12,7 @@ from bridge.poster import PATIENCE_S
 from bridge.remote_write.outcome import Outcome, Refused, RetryAfter, Sent, TooLarge
 from bridge.remote_write.prometheus_pb2 import WriteRequest
 from bridge.sample import Sample, Series
+from bridge.sender import VERDICT_S
 from tests.model.bridge_host import ModelDatabase
 from tests.model.machine import BrokenPromiseError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 UNFLUSHED_S = 30.0
 """What a receiver took so shortly before a power cut may be gone with it."""
 
-SILENCE_S = 5.0
+SILENCE_S = VERDICT_S
 """A receiver that refuses everything takes some again only after such a silence, not amid an inquiry."""
 
 ANSWER_S = 0.01

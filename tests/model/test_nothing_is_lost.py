@@ -124,6 +124,17 @@ def test_a_receiver_that_refuses_everything_says_nothing_of_an_earlier_try():
     tell(history)
 
 
+def test_a_refusal_of_long_ago_is_none_of_now():
+    """Found in 10,000 histories: the receiver had come back since, and took what came after it."""
+
+    def history(it: History) -> None:
+        it.the_receiver_refuses_everything_for_a_while(device=0, seconds=20)
+        it.the_bridge_is_killed(comes_back=True, is_sending=False, steps=0)
+        it.a_device_leaves_and_its_rows_too(device=2)
+
+    tell(history)
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda one: one.__name__)
 def test_without_one_of_its_rules_a_promise_is_broken(rule, monkeypatch):
     """And with it, it is kept, in the very same history."""
