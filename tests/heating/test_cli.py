@@ -112,7 +112,7 @@ def test_a_taken_address_ends_the_run_with_one_line(tmp_path):
 
 def test_profiles_are_listed_and_shown(capsys):
     assert main(["profiles"]) == 0
-    assert re.search(r"^wago-879 +meter +2 requests, 216 ms +WAGO", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^wago-879 +meter +2 requests, 230 ms +WAGO", capsys.readouterr().out, re.MULTILINE)
     assert main(["profiles", "lg-r290"]) == 0
     said = capsys.readouterr().out
     assert "flow_temperature_celsius" in said
