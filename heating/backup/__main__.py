@@ -19,7 +19,7 @@ import msgspec
 
 from heating.backup.rotation import find_backups
 from heating.backup.schedule import find_due, find_pause
-from heating.backup.table import FOLDER, BackupTable
+from heating.backup.table import BackupTable
 from heating.zone import find_zone
 from readings.environment import only
 from readings.errors import SettingsError
@@ -71,7 +71,7 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    folder = options.config.parent / (file.backup.folder or FOLDER)
+    folder = file.backup.place(options.config)
     at = datetime.strptime(file.backup.at, "%H:%M").time()  # noqa: DTZ007  # a time of day, in the zone beside it
     _log.info("a backup every night at %s, %s, into %s", file.backup.at, zone, folder)
     wait_for_nights(

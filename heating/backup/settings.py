@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bridge.config import BridgeTable
-from heating.backup.table import FOLDER, BackupTable
+from heating.backup.table import BackupTable
 from poller.config import PollerTable
 from readings.environment import only
 from readings.errors import SettingsError
@@ -95,7 +95,7 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> BackupSettings:
         raise SettingsError(f"{path}: backup: expected a place of its own for each part")
     return BackupSettings(
         config=path,
-        folder=path.parent / (table.folder or FOLDER),
+        folder=table.place(path),
         makes_folder=table.folder is None,
         beside=path.parent if table.stack is None else path.parent / table.stack,
         also=table.also,

@@ -1,11 +1,11 @@
 """`[backup]` in the configuration file; apart from what makes something of it, for who only waits for the night."""
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import msgspec
 
-FOLDER = "backups"
+_FOLDER = "backups"
 """Where backups are written when the configuration names no folder; this one alone is made."""
 
 
@@ -32,6 +32,10 @@ class BackupTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     prometheus_data: str | None = None
     mosquitto: str | None = None
     grafana: str | None = None
+
+    def place(self, config: Path) -> Path:
+        """The folder of the backups, for the configuration that this table stands in."""
+        return config.parent / (self.folder or _FOLDER)
 
     def __post_init__(self) -> None:
         for name in self.also:
